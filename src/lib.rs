@@ -1,4 +1,8 @@
 //! x
+pub mod auth;
 pub mod catalogue;
 pub mod index;
+pub mod fanout;
 pub mod model;
+pub mod session;
+pub mod store;

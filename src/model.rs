@@ -1,7 +1,11 @@
-//! Words that every other module uses: identifiers, topics, time. Knows nothing else.
+//! Words that every other module uses: identifiers, topics, events, time. Knows nothing else.
 
 pub mod clock;
+mod event;
 pub mod id;
+mod identity;
 pub mod topic;
 
+pub use event::Event;
 pub use id::{AccountId, Scope, SessionId};
+pub use identity::{Identity, Token};

@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use super::trie::Trie;
 use crate::catalogue::{MONTH, Subscription, Unnamed};
 use crate::model::id::month_of;
-use crate::model::{AccountId, Scope, SessionId, topic};
+use crate::model::{Scope, SessionId, topic};
 
 /// Whoever can be a member of a group: known by its session.
 pub trait Member: Clone {
@@ -200,6 +200,7 @@ impl<M: Member> Group<M> {
 mod tests {
     use super::*;
     use crate::catalogue::{Account, Catalogue};
+    use crate::model::AccountId;
     use proptest::prelude::*;
 
     #[derive(Clone, Debug)]

@@ -1,0 +1,485 @@
+//! One session, from its first message to its end.
+//!
+//! A message goes through the checks in the order of section 4: rate limit, authentication,
+//! validation, authorisation, limits, the command. Where the answer lies outside, the machine returns
+//! a [`Step`] that asks, and goes on when it is told. Every message ends in exactly one
+//! [`Step::Done`], with exactly one reply (or a close, for a client that ignores the rate limit).
+//! Nothing of a failed message stays: state changes only where a success is written.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::rate::Bucket;
+use super::table::{Table, listing};
+use super::wire::{self, Arguments, Notes, Request, Success};
+use crate::catalogue::{Account, BrokerBinding, Catalogue, Plan, Subscription};
+use crate::model::{Identity, SessionId, Token};
+
+/// What a session may do, from the settings.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Messages at once.
+    pub rate_burst: u32,
+    /// Messages a second after that.
+    pub rate_per_second: u32,
+    /// Pairs of client binding and subscription key.
+    pub max_subscriptions: usize,
+    /// How long a socket may stay without a token.
+    pub login: Duration,
+    /// How long a socket may stay without any frame from its client.
+    pub idle: Duration,
+    /// How often the server pings; `None`: never.
+    pub ping: Option<Duration>,
+    /// `compat.kazoo_listing`: list bindings as the original does.
+    pub kazoo_listing: bool,
+}
+
+/// What the client sent, as far as the protocol tells frames apart.
+#[derive(Debug, Clone, Copy)]
+pub enum Frame<'a> {
+    /// A message.
+    Text(&'a str),
+    /// Not allowed; answered with an error.
+    Binary,
+    /// Answered by the websocket library; counts against the rate.
+    Ping,
+    /// The answer to our ping.
+    Pong,
+}
+
+/// What the shell must do next for the message under way.
+#[derive(Debug)]
+pub enum Step {
+    /// Check this token, then call [`Session::on_identity`].
+    Authenticate(Token),
+    /// May this identity see this account (an id or `*`)? Then call [`Session::on_access`].
+    Authorise(Identity, String),
+    /// Make sure that the broker delivers these, then call [`Session::on_listening`].
+    Listen(Vec<BrokerBinding>),
+    /// The message is through.
+    Done(Done),
+}
+
+/// The end of a message, to be carried out in the order of the fields.
+#[derive(Debug, Default)]
+pub struct Done {
+    /// To be taken out of the index, and released at the broker.
+    pub unbind: Vec<Subscription>,
+    /// To be sent.
+    pub reply: Option<String>,
+    /// To be put into the index, after the reply: no event comes before it.
+    pub bind: Vec<Subscription>,
+    /// The listing changed.
+    pub relist: bool,
+    /// The socket has to go.
+    pub close: Option<Close>,
+}
+
+/// Why the session ends a socket (section 8).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Close {
+    /// 1008: no token within the time.
+    Login(Duration),
+    /// 1008: went on after many refusals by the rate limit.
+    Rate,
+    /// 1000: no frame from the client for so long.
+    Idle(Duration),
+    /// No answer to a ping: nobody is there to be told.
+    Dead,
+    /// 4401: the token expired and no newer one was sent.
+    Expired,
+}
+
+/// What a deadline brought.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Tick {
+    /// Nothing is due.
+    Nothing,
+    /// Send a ping.
+    Ping,
+    /// Close the socket.
+    Close(Close),
+}
+
+/// What the REST listing shows of a session.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Listing {
+    /// The account of the token; `None` before the first.
+    pub account: Option<Arc<str>>,
+    /// The client bindings.
+    pub bindings: Vec<Arc<str>>,
+    /// The client's own name for the session.
+    pub name: Option<Value>,
+    /// The client's free data.
+    pub metadata: Option<Value>,
+}
+
+/// The state of one socket.
+#[derive(Debug)]
+pub struct Session {
+    id: SessionId,
+    catalogue: Arc<Catalogue>,
+    limits: Arc<Limits>,
+    rate: Bucket,
+    /// Each refusal by the rate limit takes one; empty: the client does not stop.
+    strikes: Bucket,
+    opened: Instant,
+    last_frame: Instant,
+    last_ping: Instant,
+    pong_due: bool,
+    login: Option<Login>,
+    table: Table,
+    notes: Notes,
+    pending: Option<Pending>,
+    made_ids: u64,
+    hasher: RandomState,
+}
+
+/// Refusals by the rate limit at once, and forgiven a second, before the socket is closed.
+const STRIKES: (u32, u32) = (100, 1);
+
+#[derive(Debug, Clone)]
+struct Login {
+    identity: Identity,
+    /// Tells a token that is sent again from a new one without keeping it.
+    token_hash: u64,
+    expires: Option<Instant>,
+}
+
+/// A message that waits for an answer from outside. `login` is what becomes of the session's login
+/// when the message succeeds.
+#[derive(Debug)]
+enum Pending {
+    Identity { request: Request, token_hash: u64 },
+    Access { request: Request, login: Login, arguments: Arguments, plans: Vec<Plan>, remove: bool },
+    Listening { request: Request, login: Login, added: Vec<Subscription> },
+}
+
+impl Session {
+    /// A session that nobody has logged in to yet.
+    pub fn new(id: SessionId, catalogue: Arc<Catalogue>, limits: Arc<Limits>, now: Instant) -> Self {
+        Self {
+            id,
+            rate: Bucket::new(limits.rate_burst, limits.rate_per_second, now),
+            strikes: Bucket::new(STRIKES.0, STRIKES.1, now),
+            catalogue,
+            limits,
+            opened: now,
+            last_frame: now,
+            last_ping: now,
+            pong_due: false,
+            login: None,
+            table: Table::default(),
+            notes: Notes::default(),
+            pending: None,
+            made_ids: 0,
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// A frame from the client. No frame may come while a step is open.
+    pub fn on_frame(&mut self, frame: Frame<'_>, now: Instant) -> Step {
+        self.last_frame = now;
+        self.pong_due = false;
+        if matches!(frame, Frame::Pong) {
+            return Step::Done(Done::default());
+        }
+        let allowed = self.rate.take(now);
+        if !allowed && !self.strikes.take(now) {
+            return Step::Done(Done { close: Some(Close::Rate), ..Done::default() });
+        }
+        let text = match frame {
+            Frame::Text(text) => text,
+            Frame::Binary => return self.refuse_unread("invalid JSON: binary frame, expected text"),
+            Frame::Ping | Frame::Pong => return Step::Done(Done::default()),
+        };
+        let request = match Request::parse(text, || self.make_id()) {
+            Ok(request) => request,
+            Err((id, error)) => return refuse(&id, error),
+        };
+        if !allowed {
+            return refuse(&request.id, format!("rate limiting threshold hit for {}!", self.id));
+        }
+        let token = match request.token() {
+            Ok(token) => token,
+            Err(error) => return refuse(&request.id, error),
+        };
+        let token_hash = token.as_ref().map(|token| self.hasher.hash_one(token));
+        match (token, token_hash, &self.login) {
+            (_, hash, Some(login)) if hash.is_none_or(|hash| hash == login.token_hash) => {
+                let login = login.clone();
+                self.command(request, login)
+            }
+            (Some(token), Some(token_hash), _) => {
+                self.pending = Some(Pending::Identity { request, token_hash });
+                Step::Authenticate(token)
+            }
+            _ => refuse(&request.id, request.token_required()),
+        }
+    }
+
+    /// The answer to [`Step::Authenticate`]: who it is, or a short reason that holds nothing of the
+    /// token. `unix` is the time of `now`.
+    pub fn on_identity(&mut self, verdict: Result<Identity, String>, now: Instant, unix: u64) -> Step {
+        let Some(Pending::Identity { request, token_hash }) = self.pending.take() else {
+            return Step::Done(Done::default());
+        };
+        let fresh = verdict.map(|identity| {
+            let left = identity.expires_at.map(|at| Duration::from_secs(at.saturating_sub(unix)));
+            let expires = left.and_then(|left| now.checked_add(left));
+            Login { identity, token_hash, expires }
+        });
+        let login = match (fresh, &self.login) {
+            (Ok(fresh), None) => fresh,
+            (Err(reason), None) => {
+                return refuse(&request.id, format!("failed to authenticate token: {reason}"));
+            }
+            // The session goes on as before: only the first token is required to be good.
+            (Err(_), Some(login)) => login.clone(),
+            (Ok(fresh), Some(login)) if fresh.identity.account != login.identity.account => {
+                return refuse(&request.id, "token belongs to another account".into());
+            }
+            (Ok(fresh), Some(login)) if outlives(&fresh, login) => fresh,
+            (Ok(_), Some(login)) => login.clone(),
+        };
+        self.command(request, login)
+    }
+
+    /// The answer to [`Step::Authorise`]: the account's data, or the protocol's error text.
+    pub fn on_access(&mut self, verdict: Result<Account, String>) -> Step {
+        let Some(Pending::Access { request, login, arguments, plans, remove }) = self.pending.take() else {
+            return Step::Done(Done::default());
+        };
+        let account = match verdict {
+            Ok(account) => account,
+            Err(error) => return refuse(&request.id, error),
+        };
+        let denied = |plan: &Plan| {
+            let error = plan.superduper_error().filter(|_| !login.identity.superduper)?;
+            Some(arguments.named(plan.binding(), error))
+        };
+        let errors: Vec<String> = plans.iter().filter_map(denied).collect();
+        if !errors.is_empty() {
+            return refuse_all(&request.id, &errors);
+        }
+        let mut wanted = Vec::new();
+        let mut errors = Vec::new();
+        for plan in &plans {
+            match self.catalogue.expand(plan, &account, self.limits.kazoo_listing) {
+                Ok(subscriptions) => wanted.extend(subscriptions),
+                Err(error) => errors.push(arguments.named(plan.binding(), &error)),
+            }
+        }
+        if !errors.is_empty() {
+            return refuse_all(&request.id, &errors);
+        }
+        if remove {
+            let bindings: Vec<&str> = plans.iter().map(Plan::binding).collect();
+            let removed = self.table.remove(&account.scope, &bindings);
+            return self.unsubscribed(&request, login, removed);
+        }
+        let added = self.table.missing(wanted);
+        let most = self.limits.max_subscriptions;
+        if self.table.len() + added.len() > most {
+            return refuse(&request.id, format!("too many subscriptions: at most {most} for a socket"));
+        }
+        if added.is_empty() {
+            return self.subscribed(&request, login, added);
+        }
+        let broker = added.iter().map(|subscription| subscription.broker.clone()).collect();
+        self.pending = Some(Pending::Listening { request, login, added });
+        Step::Listen(broker)
+    }
+
+    /// The answer to [`Step::Listen`]: the broker's bindings are made, or why they cannot be.
+    pub fn on_listening(&mut self, verdict: Result<(), String>) -> Step {
+        let Some(Pending::Listening { request, login, added }) = self.pending.take() else {
+            return Step::Done(Done::default());
+        };
+        match verdict {
+            Ok(()) => self.subscribed(&request, login, added),
+            Err(error) => refuse(&request.id, error),
+        }
+    }
+
+    /// When [`Session::on_deadline`] is due next.
+    pub fn next_deadline(&self) -> Instant {
+        let login = (self.login.is_none()).then(|| self.opened + self.limits.login);
+        let expiry = self.login.as_ref().and_then(|login| login.expires);
+        let ping = self.limits.ping.map(|every| self.last_ping + every);
+        let idle = self.last_frame + self.limits.idle;
+        [login, expiry, ping].into_iter().flatten().fold(idle, Instant::min)
+    }
+
+    /// The clock has come to [`Session::next_deadline`].
+    pub fn on_deadline(&mut self, now: Instant) -> Tick {
+        match &self.login {
+            None if now >= self.opened + self.limits.login => {
+                return Tick::Close(Close::Login(self.limits.login));
+            }
+            Some(login) if login.expires.is_some_and(|at| now >= at) => {
+                return Tick::Close(Close::Expired);
+            }
+            _ => {}
+        }
+        if now >= self.last_frame + self.limits.idle {
+            return Tick::Close(Close::Idle(self.limits.idle));
+        }
+        match self.limits.ping {
+            Some(every) if now >= self.last_ping + every => {
+                if self.pong_due {
+                    return Tick::Close(Close::Dead);
+                }
+                self.last_ping = now;
+                self.pong_due = true;
+                Tick::Ping
+            }
+            _ => Tick::Nothing,
+        }
+    }
+
+    /// The socket is gone: everything that it was subscribed to.
+    pub fn end(&mut self) -> Vec<Subscription> {
+        self.table.clear()
+    }
+
+    /// What the REST listing shows now.
+    pub fn listing(&self) -> Listing {
+        Listing {
+            account: self.login.as_ref().map(|login| Arc::from(login.identity.account.as_str())),
+            bindings: self.table.listing(self.limits.kazoo_listing),
+            name: self.notes.name.clone(),
+            metadata: self.notes.metadata.clone(),
+        }
+    }
+
+    fn command(&mut self, request: Request, login: Login) -> Step {
+        let action = request.action().and_then(|action| request.notes().map(|_| action));
+        let remove = match action {
+            Err(error) => return refuse(&request.id, error),
+            Ok("ping") => {
+                let pong = Success::Pong { response: "pong" };
+                return self.succeed(&request, login, Done::default(), |_| pong);
+            }
+            Ok("unsubscribe") if request.is_bare() => {
+                let removed = self.table.clear();
+                return self.unsubscribed(&request, login, removed);
+            }
+            Ok("subscribe") => false,
+            Ok("unsubscribe") => true,
+            Ok(other) => return refuse(&request.id, format!("unknown action {other}")),
+        };
+        let arguments = match request.arguments() {
+            Ok(arguments) => arguments,
+            Err(error) => return refuse(&request.id, error),
+        };
+        let mut plans = Vec::new();
+        let mut errors = Vec::new();
+        for binding in &arguments.bindings {
+            match self.catalogue.validate(binding) {
+                Ok(plan) => plans.push(plan),
+                Err(error) => errors.push(arguments.named(binding, &error)),
+            }
+        }
+        if !errors.is_empty() {
+            return refuse_all(&request.id, &errors);
+        }
+        let step = Step::Authorise(login.identity.clone(), arguments.account.clone());
+        self.pending = Some(Pending::Access { request, login, arguments, plans, remove });
+        step
+    }
+
+    fn subscribed(&mut self, request: &Request, login: Login, bind: Vec<Subscription>) -> Step {
+        let added = bind.clone();
+        let done = Done { bind, ..Done::default() };
+        self.succeed(request, login, done, |session| {
+            session.table.add(&added);
+            Success::Subscribed { subscribed: session.table.listing(session.limits.kazoo_listing) }
+        })
+    }
+
+    fn unsubscribed(&mut self, request: &Request, login: Login, unbind: Vec<Subscription>) -> Step {
+        let kazoo = self.limits.kazoo_listing;
+        let unsubscribed = listing(&unbind, kazoo);
+        let done = Done { unbind, ..Done::default() };
+        self.succeed(request, login, done, |session| Success::Unsubscribed {
+            unsubscribed,
+            subscribed: session.table.listing(kazoo),
+        })
+    }
+
+    /// The one place where a message changes the session.
+    fn succeed(
+        &mut self,
+        request: &Request,
+        login: Login,
+        done: Done,
+        command: impl FnOnce(&mut Self) -> Success,
+    ) -> Step {
+        // Refused before the command, if bad.
+        let notes = request.notes().unwrap_or_default();
+        self.login = Some(login);
+        if notes.name.is_some() {
+            self.notes.name = notes.name;
+        }
+        if notes.metadata.is_some() {
+            self.notes.metadata = notes.metadata;
+        }
+        let success = command(self);
+        Step::Done(Done {
+            reply: Some(wire::success(&request.id, success)),
+            relist: true,
+            ..done
+        })
+    }
+
+    fn refuse_unread(&mut self, error: &str) -> Step {
+        let id = self.make_id();
+        refuse(&id, error.into())
+    }
+
+    /// 32 hex digits for a request without an id. Not a secret: it only has to be new.
+    fn make_id(&mut self) -> String {
+        self.made_ids += 1;
+        let high = self.hasher.hash_one((self.id.as_str(), self.made_ids));
+        let low = self.hasher.hash_one((self.made_ids, high));
+        format!("{high:016x}{low:016x}")
+    }
+}
+
+impl Arguments {
+    /// An error as the client sees it: with its binding, where the request named several.
+    fn named(&self, binding: &str, error: &str) -> String {
+        if self.several {
+            format!("{binding}: {error}")
+        } else {
+            error.to_owned()
+        }
+    }
+}
+
+fn outlives(fresh: &Login, login: &Login) -> bool {
+    match (fresh.expires, login.expires) {
+        (_, None) => false,
+        (None, Some(_)) => true,
+        (Some(fresh), Some(current)) => fresh > current,
+    }
+}
+
+fn refuse(request_id: &str, error: String) -> Step {
+    refuse_all(request_id, &[error])
+}
+
+fn refuse_all(request_id: &str, errors: &[String]) -> Step {
+    Step::Done(Done {
+        reply: Some(wire::error(request_id, errors)),
+        ..Done::default()
+    })
+}
+
+#[cfg(test)]
+#[path = "machine_tests.rs"]
+mod tests;

@@ -1,0 +1,63 @@
+//! The binding table of one session: what it subscribed to, in the order in which it was added.
+
+use std::sync::Arc;
+
+use crate::catalogue::Subscription;
+use crate::model::Scope;
+
+/// A session's subscriptions. A subscription is the pair (client binding, subscription key) for an
+/// account; no pair is held twice.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    bound: Vec<Subscription>,
+}
+
+impl Table {
+    /// Of these, the ones not held yet, each once.
+    pub(super) fn missing(&self, wanted: Vec<Subscription>) -> Vec<Subscription> {
+        let mut missing: Vec<Subscription> = Vec::new();
+        for subscription in wanted {
+            if !self.bound.contains(&subscription) && !missing.contains(&subscription) {
+                missing.push(subscription);
+            }
+        }
+        missing
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.bound.len()
+    }
+
+    pub(super) fn add(&mut self, subscriptions: &[Subscription]) {
+        self.bound.extend_from_slice(subscriptions);
+    }
+
+    /// Takes out what a client bound under these names for an account.
+    pub(super) fn remove(&mut self, scope: &Scope, bindings: &[&str]) -> Vec<Subscription> {
+        let (removed, kept) = std::mem::take(&mut self.bound)
+            .into_iter()
+            .partition(|s| s.scope == *scope && bindings.contains(&&*s.binding));
+        self.bound = kept;
+        removed
+    }
+
+    pub(super) fn clear(&mut self) -> Vec<Subscription> {
+        std::mem::take(&mut self.bound)
+    }
+
+    /// The client bindings in the order in which they were added.
+    pub(super) fn listing(&self, kazoo: bool) -> Vec<Arc<str>> {
+        listing(&self.bound, kazoo)
+    }
+}
+
+/// The reported texts of subscriptions: each once, or in the original's way once for each key.
+pub(super) fn listing(subscriptions: &[Subscription], kazoo: bool) -> Vec<Arc<str>> {
+    let mut texts: Vec<Arc<str>> = Vec::new();
+    for subscription in subscriptions {
+        if kazoo || !texts.contains(&subscription.reported) {
+            texts.push(subscription.reported.clone());
+        }
+    }
+    texts
+}
