@@ -7,4 +7,5 @@ mod live;
 mod sqlite;
 
 pub use live::LiveStore;
+pub(crate) use sqlite::random_id;
 pub use sqlite::{FirstStart, NewAccount, Store, StoreError};

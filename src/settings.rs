@@ -1,0 +1,204 @@
+//! Settings: defaults, then the file, then the environment, then flags; later wins, and each value
+//! remembers where it came from.
+//!
+//! - [`table`]: each setting once, with what is allowed;
+//! - [`layers`]: where values come from;
+//! - [`units`]: durations and sizes as people write them.
+
+mod layers;
+mod table;
+mod units;
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use layers::{Layers, Origin, Shown};
+pub use table::{Setting, TABLE};
+
+use crate::auth::{IssuerSettings, Secret};
+use crate::catalogue::Catalogue;
+use crate::telemetry::logging::Format;
+
+/// Everything in force, checked.
+#[derive(Debug)]
+pub struct Settings {
+    /// Where all ports listen.
+    pub listen: IpAddr,
+    /// `None`: switched off. 0: any free port.
+    pub ws_port: Option<u16>,
+    /// As above, TLS.
+    pub wss_port: Option<u16>,
+    /// As above, HTTP.
+    pub api_port: Option<u16>,
+    /// The database's directory.
+    pub data_dir: PathBuf,
+    /// This node's name, in listings and on the broker.
+    pub node: String,
+    /// Certificate and key; `None`: a development certificate.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// Where development certificates are made.
+    pub tls_dev_dir: PathBuf,
+    /// RabbitMQ; `None`: the embedded bus.
+    pub amqp: Option<AmqpChoice>,
+    /// What sockets may do.
+    pub socket: SocketSettings,
+    /// Largest event, in bytes.
+    pub event_max_bytes: usize,
+    /// Bytes of events that may wait to be routed.
+    pub ingress_max_bytes: usize,
+    /// `compat.kazoo_listing`.
+    pub kazoo_listing: bool,
+    /// Life of new tokens.
+    pub token_ttl: Duration,
+    /// Other issuers of tokens.
+    pub issuers: Vec<IssuerSettings>,
+    /// Paths in the file are taken from here.
+    pub base: PathBuf,
+    /// How long the closing of all sockets may be spread.
+    pub stop_window: Duration,
+    /// Close with 1012 in place of 1001.
+    pub restart_notice: bool,
+    /// What is logged.
+    pub log_level: String,
+    /// How it is logged.
+    pub log_format: Format,
+    /// The bindings that clients can ask for.
+    pub catalogue: Catalogue,
+}
+
+/// The settings of `amqp.*`.
+#[derive(Debug)]
+pub struct AmqpChoice {
+    /// With user and password.
+    pub url: Secret,
+    /// The broker's bound for our queue.
+    pub queue_max_bytes: u64,
+    /// Accounts with a binding of their own.
+    pub wide_threshold: usize,
+    /// How long an unused binding stays.
+    pub unbind_delay: Duration,
+}
+
+/// The settings of `socket.*`.
+#[derive(Debug, Clone)]
+pub struct SocketSettings {
+    /// For TLS and the websocket handshake together.
+    pub handshake_timeout: Duration,
+    /// For a token.
+    pub login_timeout: Duration,
+    /// Without any frame from the client.
+    pub idle_timeout: Duration,
+    /// `None`: no pings.
+    pub ping_interval: Option<Duration>,
+    /// For one write.
+    pub write_timeout: Duration,
+    /// Longest message from a client, in bytes.
+    pub max_message_bytes: usize,
+    /// Open sockets of one address.
+    pub max_per_address: usize,
+    /// Messages at once.
+    pub rate_burst: u32,
+    /// Messages a second after that.
+    pub rate_per_second: u32,
+    /// Bytes that may wait for one socket.
+    pub max_waiting_bytes: usize,
+    /// Pairs of client binding and subscription key.
+    pub max_subscriptions: usize,
+    /// Origins allowed beside the same host, none and localhost; `*` allows all.
+    pub origins: Vec<String>,
+}
+
+/// Every bad setting, a line each.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{}", .0.join("\n"))]
+pub struct SettingsError(pub Vec<String>);
+
+impl Settings {
+    /// Checks all layers; tells every error, not only the first.
+    pub fn from_layers(layers: &Layers) -> Result<Self, SettingsError> {
+        let mut errors: Vec<String> = layers.errors().to_vec();
+        errors.extend(layers.check());
+        let catalogue = Catalogue::with(layers.file_text()).map_err(|error| layers.in_file(&error));
+        let issuers = layers.issuers();
+        let tls = match (layers.path("tls.certificate"), layers.path("tls.key")) {
+            (Some(certificate), Some(key)) => Ok(Some((certificate, key))),
+            (None, None) => Ok(None),
+            _ => Err("tls.certificate and tls.key: set both or neither".to_owned()),
+        };
+        errors.extend(catalogue.as_ref().err().cloned());
+        errors.extend(issuers.as_ref().err().cloned());
+        errors.extend(tls.as_ref().err().cloned());
+        let (Ok(catalogue), Ok(issuers), Ok(tls), true) = (catalogue, issuers, tls, errors.is_empty()) else {
+            return Err(SettingsError(errors));
+        };
+        Ok(Self {
+            listen: layers.parsed("listen"),
+            ws_port: layers.port("ws.port"),
+            wss_port: layers.port("wss.port"),
+            api_port: layers.port("api.port"),
+            data_dir: layers.parsed("data_dir"),
+            node: layers.node(),
+            tls,
+            tls_dev_dir: layers.parsed("tls.development_dir"),
+            amqp: layers.text("amqp.url").filter(|url| !url.is_empty()).map(|url| AmqpChoice {
+                url: Secret::new(url),
+                queue_max_bytes: layers.bytes("amqp.queue_max_bytes"),
+                wide_threshold: layers.parsed("amqp.wide_threshold"),
+                unbind_delay: layers.duration("amqp.unbind_delay").unwrap_or_default(),
+            }),
+            socket: SocketSettings::from_layers(layers),
+            event_max_bytes: layers.size("event.max_bytes"),
+            ingress_max_bytes: layers.size("event.max_waiting_bytes"),
+            kazoo_listing: layers.parsed("compat.kazoo_listing"),
+            token_ttl: layers.duration("auth.token_ttl").unwrap_or_default(),
+            issuers,
+            base: layers.base(),
+            stop_window: layers.duration("stop.window").unwrap_or_default(),
+            restart_notice: layers.parsed("stop.restart_notice"),
+            log_level: layers.text("log.level").unwrap_or_default().to_owned(),
+            log_format: match layers.text("log.format") {
+                Some("json") => Format::Json,
+                _ => Format::Text,
+            },
+            catalogue,
+        })
+    }
+
+    /// The address that commands on this machine reach the API at.
+    pub fn api_address(&self) -> Option<String> {
+        let host = match self.listen {
+            ip if !ip.is_unspecified() => ip,
+            IpAddr::V4(_) => IpAddr::from([127, 0, 0, 1]),
+            IpAddr::V6(_) => IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]),
+        };
+        let port = self.api_port?;
+        Some(std::net::SocketAddr::new(host, port).to_string())
+    }
+
+    /// A path of the settings file, from the file's own directory.
+    pub fn from_base(&self, path: &Path) -> PathBuf {
+        self.base.join(path)
+    }
+}
+
+impl SocketSettings {
+    fn from_layers(layers: &Layers) -> Self {
+        let duration = |name| layers.duration(name).unwrap_or_default();
+        let origins = layers.text("socket.origins").unwrap_or_default();
+        Self {
+            handshake_timeout: duration("socket.handshake_timeout"),
+            login_timeout: duration("socket.login_timeout"),
+            idle_timeout: duration("socket.idle_timeout"),
+            ping_interval: layers.duration("socket.ping_interval"),
+            write_timeout: duration("socket.write_timeout"),
+            max_message_bytes: layers.size("socket.max_message_bytes"),
+            max_per_address: layers.parsed("socket.max_per_address"),
+            rate_burst: layers.parsed("socket.rate_burst"),
+            rate_per_second: layers.parsed("socket.rate_per_second"),
+            max_waiting_bytes: layers.size("socket.max_waiting_bytes"),
+            max_subscriptions: layers.parsed("socket.max_subscriptions"),
+            origins: origins.split(',').map(str::trim).filter(|o| !o.is_empty()).map(str::to_owned).collect(),
+        }
+    }
+}

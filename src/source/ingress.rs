@@ -1,0 +1,107 @@
+//! The queue between a source and the dispatcher, bounded in bytes. A source that finds it full
+//! decides: the bus refuses the publisher, RabbitMQ's reader drops and counts.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::model::Event;
+use crate::telemetry::Metrics;
+
+/// Counted for each event beyond its body and key.
+const OVERHEAD: usize = 128;
+
+/// Events that wait to be routed, in the order in which they came.
+#[derive(Debug)]
+pub struct Ingress {
+    queue: Mutex<Queue>,
+    ready: Notify,
+    max_bytes: usize,
+    metrics: Arc<Metrics>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    events: VecDeque<Event>,
+    bytes: usize,
+}
+
+/// The queue is full; here is the event again.
+#[derive(Debug)]
+pub struct Full;
+
+impl Ingress {
+    /// An empty queue for this many bytes.
+    pub fn new(max_bytes: usize, metrics: Arc<Metrics>) -> Self {
+        Self {
+            queue: Mutex::default(),
+            ready: Notify::new(),
+            max_bytes,
+            metrics,
+        }
+    }
+
+    /// Appends an event. Never waits.
+    pub fn push(&self, event: Event) -> Result<(), Full> {
+        let cost = event.body.len() + event.routing_key.len() + OVERHEAD;
+        {
+            let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+            if queue.bytes + cost > self.max_bytes {
+                return Err(Full);
+            }
+            queue.bytes += cost;
+            queue.events.push_back(event);
+        }
+        self.metrics.events_received.inc();
+        self.ready.notify_one();
+        Ok(())
+    }
+
+    /// Swaps everything that waits into `batch` (which must be empty); waits until there is
+    /// something. For one caller.
+    pub async fn take(&self, batch: &mut VecDeque<Event>) {
+        loop {
+            {
+                let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+                if !queue.events.is_empty() {
+                    std::mem::swap(&mut queue.events, batch);
+                    self.metrics.ingress_bytes.set(i64::try_from(queue.bytes).unwrap_or(i64::MAX));
+                    queue.bytes = 0;
+                    return;
+                }
+            }
+            self.metrics.ingress_bytes.set(0);
+            self.ready.notified().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    fn event(body: &str) -> Event {
+        Event {
+            exchange: "x".into(),
+            routing_key: "k".into(),
+            body: body.into(),
+            received: Instant::now(),
+        }
+    }
+
+    #[tokio::test]
+    async fn keeps_order_and_bound() {
+        let ingress = Ingress::new(3 * (OVERHEAD + 2), Arc::default());
+        for body in ["1", "2", "3"] {
+            ingress.push(event(body)).expect("room");
+        }
+        assert!(ingress.push(event("4")).is_err());
+        let mut batch = VecDeque::new();
+        ingress.take(&mut batch).await;
+        let bodies: Vec<_> = batch.drain(..).map(|event| event.body).collect();
+        assert_eq!(bodies, ["1", "2", "3"]);
+        ingress.push(event("5")).expect("room again");
+    }
+}

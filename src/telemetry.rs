@@ -1,0 +1,6 @@
+//! What operators see of a running gateway: metrics and log.
+
+pub mod logging;
+mod metrics;
+
+pub use metrics::Metrics;
