@@ -1,7 +1,11 @@
 //! x
+pub mod api;
+pub mod app;
 pub mod auth;
 pub mod catalogue;
+pub mod gateway;
 pub mod index;
+pub mod cli;
 pub mod fanout;
 pub mod model;
 pub mod session;

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 pub use layers::{Layers, Origin, Shown};
 pub use table::{Setting, TABLE};
+pub use units::duration;
 
 use crate::auth::{IssuerSettings, Secret};
 use crate::catalogue::Catalogue;

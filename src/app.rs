@@ -1,0 +1,217 @@
+//! The whole: builds every part, binds every port, supervises, stops in good order.
+
+mod drain;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::api::{ApiState, router};
+use crate::auth::{Authority, TrustedIssuer};
+use crate::catalogue::Catalogue;
+use crate::fanout::Dispatcher;
+use crate::gateway::{CloseReason, Handle, Registry, Shared, Transport, bind, serve, server_config};
+use crate::index::Index;
+use crate::session::Limits;
+use crate::settings::Settings;
+use crate::source::{Amqp, AmqpSettings, Bus, Ingress, Source};
+use crate::store::{FirstStart, LiveStore};
+use crate::telemetry::Metrics;
+
+/// Events routed before the sockets' tasks get their turn.
+const ROUTED_AT_ONCE: usize = 64;
+
+/// A gateway that runs: every port is open.
+#[derive(Debug)]
+pub struct Running {
+    /// Where ws listens.
+    pub ws: Option<SocketAddr>,
+    /// Where wss listens.
+    pub wss: Option<SocketAddr>,
+    /// Where HTTP listens.
+    pub api: Option<SocketAddr>,
+    /// What the first start made; to be shown once.
+    pub first: Option<FirstStart>,
+    shared: Arc<Shared>,
+    dispatcher: JoinHandle<()>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    window: Duration,
+    reason: CloseReason,
+    _store: LiveStore,
+}
+
+/// Starts everything. An error names the part and, where one is to blame, the setting.
+pub async fn start(settings: Settings) -> anyhow::Result<Running> {
+    let ports = Ports::open(&settings)?;
+    let tls = match &ports.wss {
+        Some(_) => Some(server_config(settings.tls.as_ref(), &settings.tls_dev_dir)?),
+        None => None,
+    };
+    let mut issuers = Vec::new();
+    for issuer in &settings.issuers {
+        issuers.push(TrustedIssuer::load(issuer, &settings.base)?);
+    }
+    let (store, first) = LiveStore::start(&settings.data_dir)?;
+    let metrics = Arc::new(Metrics::default());
+    let catalogue = Arc::new(settings.catalogue);
+    let ingress = Arc::new(Ingress::new(settings.ingress_max_bytes, metrics.clone()));
+    let source = match settings.amqp {
+        None => Source::Embedded(Bus::new(catalogue.clone(), ingress.clone(), metrics.clone())),
+        Some(amqp) => {
+            let amqp = AmqpSettings {
+                url: amqp.url,
+                node: settings.node.clone(),
+                queue_max_bytes: amqp.queue_max_bytes,
+                wide_threshold: amqp.wide_threshold,
+                unbind_delay: amqp.unbind_delay,
+                event_max_bytes: settings.event_max_bytes,
+            };
+            Source::Amqp(Amqp::start(amqp, catalogue.clone(), ingress.clone(), metrics.clone()))
+        }
+    };
+    let limits = Limits {
+        rate_burst: settings.socket.rate_burst,
+        rate_per_second: settings.socket.rate_per_second,
+        max_subscriptions: settings.socket.max_subscriptions,
+        login: settings.socket.login_timeout,
+        idle: settings.socket.idle_timeout,
+        ping: settings.socket.ping_interval,
+        kazoo_listing: settings.kazoo_listing,
+    };
+    let shared = Arc::new(Shared {
+        registry: Arc::new(Registry::default()),
+        index: Arc::new(Index::default()),
+        catalogue: catalogue.clone(),
+        authority: Arc::new(Authority::new(store.directory(), issuers)),
+        source: Arc::new(source),
+        metrics: metrics.clone(),
+        settings: settings.socket,
+        limits: Arc::new(limits),
+    });
+    let dispatcher = tokio::spawn(dispatch(catalogue, shared.index.clone(), ingress, metrics));
+
+    let tasks = TaskTracker::new();
+    let stop = CancellationToken::new();
+    let (ws, wss, api) = ports.addresses()?;
+    if let Some(listener) = ports.ws {
+        tokio::spawn(serve(listener, Transport::Plain, shared.clone(), tasks.clone(), stop.clone()));
+    }
+    if let (Some(listener), Some(tls)) = (ports.wss, tls) {
+        tokio::spawn(serve(listener, Transport::Tls(tls), shared.clone(), tasks.clone(), stop.clone()));
+    }
+    if let Some(listener) = ports.api {
+        let state = ApiState::new(shared.clone(), &settings.node, settings.token_ttl, settings.event_max_bytes);
+        let service = router(Arc::new(state)).into_make_service_with_connect_info::<SocketAddr>();
+        // Health and metrics are there until the end; the process takes them with it.
+        tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, service).await {
+                tracing::error!(%error, "the HTTP port failed");
+            }
+        });
+    }
+    Ok(Running {
+        ws,
+        wss,
+        api,
+        first,
+        shared,
+        dispatcher,
+        tasks,
+        stop,
+        window: settings.stop_window,
+        reason: if settings.restart_notice { CloseReason::Restart } else { CloseReason::GoingAway },
+        _store: store,
+    })
+}
+
+impl Running {
+    /// Ends only if a part fails without which nothing works.
+    pub async fn failed(&mut self) -> anyhow::Error {
+        let ended = (&mut self.dispatcher).await;
+        anyhow::anyhow!("the dispatcher ended: {ended:?}")
+    }
+
+    /// Stops accepting, closes the sockets, leaves the broker.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        drain::close_all(&self.shared.registry, &self.reason, self.window).await;
+        drain::wait(&self.tasks).await;
+        self.shared.source.stop().await;
+    }
+
+    /// Makes a token for the account's super-duper or other rights, as the commands need it.
+    pub fn authority(&self) -> &Authority {
+        &self.shared.authority
+    }
+}
+
+/// Events from the ingress to the sockets' queues, one after the other.
+async fn dispatch(
+    catalogue: Arc<Catalogue>,
+    index: Arc<Index<Arc<Handle>>>,
+    ingress: Arc<Ingress>,
+    metrics: Arc<Metrics>,
+) {
+    let mut dispatcher = Dispatcher::new(catalogue, index);
+    let mut batch = VecDeque::new();
+    loop {
+        ingress.take(&mut batch).await;
+        for (at, event) in batch.drain(..).enumerate() {
+            match dispatcher.dispatch(&event) {
+                Ok(delivered) => {
+                    metrics.events_matched.inc_by(u64::from(delivered.groups > 0));
+                    metrics.deliveries.inc_by(delivered.deliveries);
+                    metrics.delivered_bytes.inc_by(delivered.bytes);
+                    metrics.withheld.inc_by(delivered.withheld);
+                }
+                Err(refused) => {
+                    metrics.event_dropped(refused.reason());
+                    let (exchange, key) = (&event.exchange, &event.routing_key);
+                    tracing::debug!(reason = refused.reason(), %exchange, %key, "event dropped");
+                }
+            }
+            if at % ROUTED_AT_ONCE == ROUTED_AT_ONCE - 1 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
+
+struct Ports {
+    ws: Option<TcpListener>,
+    wss: Option<TcpListener>,
+    api: Option<TcpListener>,
+}
+
+impl Ports {
+    /// All or none, so that a start that cannot be complete fails before anything else happens.
+    fn open(settings: &Settings) -> anyhow::Result<Self> {
+        let open = |name: &str, port: Option<u16>| {
+            let Some(port) = port else { return Ok(None) };
+            let address = SocketAddr::new(settings.listen, port);
+            bind(address).map(Some).with_context(|| format!("{name} = {port}: cannot listen on {address}"))
+        };
+        if settings.ws_port.is_none() && settings.wss_port.is_none() && settings.api_port.is_none() {
+            bail!("ws.port, wss.port and api.port are all off: there is nothing to do");
+        }
+        Ok(Self {
+            ws: open("ws.port", settings.ws_port)?,
+            wss: open("wss.port", settings.wss_port)?,
+            api: open("api.port", settings.api_port)?,
+        })
+    }
+
+    #[expect(clippy::type_complexity, reason = "three of a kind, named where it is called")]
+    fn addresses(&self) -> std::io::Result<(Option<SocketAddr>, Option<SocketAddr>, Option<SocketAddr>)> {
+        let of = |listener: &Option<TcpListener>| listener.as_ref().map(TcpListener::local_addr).transpose();
+        Ok((of(&self.ws)?, of(&self.wss)?, of(&self.api)?))
+    }
+}

@@ -1,0 +1,89 @@
+//! `blackhole account create | list`.
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::output;
+use crate::auth::AccountRecord;
+use crate::settings::Settings;
+use crate::store::{NewAccount, Store};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Make an account; works while the gateway runs
+    Create(Create),
+    /// Show all accounts
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Create {
+    /// Name of the account
+    #[arg(long)]
+    name: String,
+    /// Account above it, by id or name [default: the master account]
+    #[arg(long, value_name = "ID-OR-NAME")]
+    parent: Option<String>,
+    /// SIP realm, needed for presence events [default: made up below the parent's]
+    #[arg(long)]
+    realm: Option<String>,
+    /// 32 hex digits, to carry an account over from another system [default: made up]
+    #[arg(long)]
+    id: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(command: &Command, settings: &Settings) -> anyhow::Result<()> {
+    let mut store = Store::open(&settings.data_dir)?;
+    match command {
+        Command::Create(create) => {
+            
+            let account = store.create_account(&NewAccount {
+                name: &create.name,
+                parent: create.parent.as_deref(),
+                realm: create.realm.as_deref(),
+                id: create.id.as_deref(),
+            })?;
+            if create.json {
+                output::json(&as_json(&account));
+            } else {
+                output::line(account.id.as_str());
+            }
+        }
+        Command::List { json: true } => {
+            output::json(&store.accounts()?.iter().map(as_json).collect());
+        }
+        Command::List { json: false } => {
+            let rows: Vec<_> = store.accounts()?.iter().map(as_row).collect();
+            output::table(&["ID", "NAME", "REALM", "PARENT", "STATE"], &rows);
+        }
+    }
+    Ok(())
+}
+
+fn as_json(account: &AccountRecord) -> Value {
+    json!({
+        "id": account.id.as_str(),
+        "name": account.name,
+        "realm": account.realm,
+        "parent": account.parent.as_ref().map(|parent| parent.as_str()),
+        "enabled": account.enabled,
+        "superduper_admin": account.superduper,
+    })
+}
+
+fn as_row(account: &AccountRecord) -> Vec<String> {
+    vec![
+        account.id.to_string(),
+        account.name.clone(),
+        account.realm.clone().unwrap_or_default(),
+        account.parent.as_ref().map(ToString::to_string).unwrap_or_default(),
+        if account.enabled { "enabled" } else { "disabled" }.into(),
+    ]
+}

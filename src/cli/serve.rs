@@ -1,0 +1,76 @@
+//! `blackhole [serve]`: runs the gateway until a signal.
+
+use std::net::SocketAddr;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::output::line;
+use crate::app::{self, Running};
+use crate::model::clock::unix_now;
+use crate::settings::Settings;
+use crate::telemetry::logging;
+
+pub(super) fn run(settings: Settings) -> anyhow::Result<()> {
+    logging::start(&settings.log_level, settings.log_format);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(serve(settings))
+}
+
+async fn serve(settings: Settings) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("no signal handler")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("no signal handler")?;
+    let source = if settings.amqp.is_some() { "RabbitMQ" } else { "embedded event bus" };
+    let development = settings.tls.is_none();
+    let ttl = settings.token_ttl.as_secs();
+    let mut running = app::start(settings).await?;
+    greet(&running, source, development);
+    introduce(&running, ttl);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+        error = running.failed() => return Err(error),
+    }
+    tracing::info!("stopping; a second signal stops at once");
+    tokio::select! {
+        () = running.stop() => Ok(()),
+        _ = terminate.recv() => anyhow::bail!("stopped at once by a second signal"),
+        _ = interrupt.recv() => anyhow::bail!("stopped at once by a second signal"),
+    }
+}
+
+fn greet(running: &Running, source: &str, development: bool) {
+    line(&format!("blackhole {} is ready, events from: {source}", env!("CARGO_PKG_VERSION")));
+    let note = if development { "  (development certificate)" } else { "" };
+    let show = |name: &str, scheme: &str, address: Option<SocketAddr>, note: &str| match address {
+        Some(address) => line(&format!("  {name:<4} {scheme}://{address}{note}")),
+        None => line(&format!("  {name:<4} off")),
+    };
+    show("ws", "ws", running.ws, "");
+    show("wss", "wss", running.wss, note);
+    show("api", "http", running.api, "");
+}
+
+/// What a newcomer needs, once: the password and a line to paste.
+fn introduce(running: &Running, ttl: u64) {
+    let Some(first) = &running.first else { return };
+    line("");
+    line("First start: a master account and its admin were made. This is shown once.");
+    line(&format!("  account   {} (master)", first.account));
+    line(&format!("  user      {}", first.username));
+    line(&format!("  password  {}", first.password.expose()));
+    let directory = running.authority().directory();
+    let token = directory
+        .account(&first.account)
+        .and_then(|account| running.authority().issue(account, None, "cb_api_auth", unix_now() + ttl).ok());
+    if let (Some(token), Some(ws)) = (token, running.ws) {
+        let subscribe = serde_json::json!({
+            "action": "subscribe",
+            "auth_token": token.expose(),
+            "data": {"account_id": first.account.as_str(), "binding": "call.*.*"},
+        });
+        line("");
+        line("Watch calls (needs Node.js; the token is good for a while, `blackhole token` makes another):");
+        line(&format!("  npx wscat -c ws://{ws} -w 86400 -x '{subscribe}'"));
+    }
+}

@@ -1,0 +1,25 @@
+//! The sockets: accepting them, one task for each, and who is connected.
+//!
+//! - [`listen`]: ports, the limit per address, TLS;
+//! - [`handshake`]: the HTTP request that opens a websocket;
+//! - [`origin`]: which web pages may connect;
+//! - [`tls`]: certificates;
+//! - [`connection`]: one socket's task;
+//! - [`outbox`]: what waits to be written to a socket;
+//! - [`registry`]: who is connected;
+//! - [`close`]: why sockets end.
+
+mod close;
+mod connection;
+mod handshake;
+mod listen;
+mod origin;
+mod outbox;
+mod registry;
+mod tls;
+
+pub use close::CloseReason;
+pub use connection::Shared;
+pub use listen::{Transport, bind, serve};
+pub use registry::{Handle, Registry};
+pub use tls::{TlsError, server_config};

@@ -1,0 +1,76 @@
+//! Why a socket ends: close code, text, and label of the metric (websocket-protocol.md section 8).
+
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use crate::session::Close;
+
+/// Longest reason that fits a close frame (RFC 6455, 5.5).
+const MAX_REASON: usize = 123;
+
+/// Why a socket ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The client closed, or hung up.
+    Client,
+    /// The session's own reasons.
+    Session(Close),
+    /// More bytes waited for it than may.
+    SlowConsumer(usize),
+    /// One write took too long.
+    WriteTimeout,
+    /// The client broke the websocket protocol.
+    Protocol(String),
+    /// A text that is not UTF-8.
+    Utf8,
+    /// A message longer than may be.
+    TooLong(usize),
+    /// The node stops for good.
+    GoingAway,
+    /// The node restarts.
+    Restart,
+}
+
+impl CloseReason {
+    /// The metric's label.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Session(Close::Login(_)) => "login_timeout",
+            Self::Session(Close::Rate) => "rate",
+            Self::Session(Close::Idle(_)) => "idle",
+            Self::Session(Close::Dead) => "dead",
+            Self::Session(Close::Expired) => "token_expired",
+            Self::SlowConsumer(_) => "slow_consumer",
+            Self::WriteTimeout => "write_timeout",
+            Self::Protocol(_) => "protocol",
+            Self::Utf8 => "utf8",
+            Self::TooLong(_) => "too_long",
+            Self::GoingAway => "going_away",
+            Self::Restart => "restart",
+        }
+    }
+
+    /// What the client is told; `None` where nobody listens any more.
+    pub(super) fn frame(&self) -> Option<CloseFrame> {
+        let (code, reason) = match self {
+            Self::Client | Self::Session(Close::Dead) => return None,
+            Self::Session(Close::Login(limit)) => (1008, format!("no valid token within {limit:?}")),
+            Self::Session(Close::Rate) => (1008, "rate limit ignored".into()),
+            Self::Session(Close::Idle(limit)) => (1000, format!("no frame for {limit:?}")),
+            Self::Session(Close::Expired) => (4401, "token expired".into()),
+            Self::SlowConsumer(bytes) => (1008, format!("slow consumer: {bytes} bytes waiting")),
+            Self::WriteTimeout => (1008, "slow consumer: a write took too long".into()),
+            Self::Protocol(error) => (1002, error.clone()),
+            Self::Utf8 => (1007, "text is not UTF-8".into()),
+            Self::TooLong(most) => (1009, format!("message too long: at most {most} bytes")),
+            Self::GoingAway => (1001, "the gateway stops".into()),
+            Self::Restart => (1012, "the gateway restarts, come back".into()),
+        };
+        let mut end = reason.len().min(MAX_REASON);
+        while !reason.is_char_boundary(end) {
+            end -= 1;
+        }
+        Some(CloseFrame { code: CloseCode::from(code), reason: reason[..end].into() })
+    }
+}

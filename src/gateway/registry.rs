@@ -1,0 +1,184 @@
+//! Who is connected: every socket with its binding table, in a concurrent map.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
+
+use dashmap::DashMap;
+use tokio::sync::Notify;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use super::close::CloseReason;
+use super::outbox::Outbox;
+use crate::fanout::Receiver;
+use crate::index::Member;
+use crate::model::SessionId;
+use crate::session::Listing;
+
+/// One socket as the rest of the program knows it.
+#[derive(Debug)]
+pub struct Handle {
+    /// Its id, `websocket_session_id`.
+    pub id: SessionId,
+    /// The client's address.
+    pub source: SocketAddr,
+    /// Unix seconds.
+    pub opened: u64,
+    pub(super) outbox: Outbox,
+    /// Event frames written.
+    pub sent: AtomicU64,
+    listing: Mutex<Listing>,
+    end: OnceLock<CloseReason>,
+    ended: Notify,
+}
+
+impl Handle {
+    pub(super) fn new(id: SessionId, source: SocketAddr, opened: u64, max_waiting_bytes: usize) -> Self {
+        Self {
+            id,
+            source,
+            opened,
+            outbox: Outbox::new(max_waiting_bytes),
+            sent: AtomicU64::new(0),
+            listing: Mutex::default(),
+            end: OnceLock::new(),
+            ended: Notify::new(),
+        }
+    }
+
+    /// Tells the socket's task to close. The first reason counts.
+    pub fn close(&self, reason: CloseReason) {
+        if self.end.set(reason).is_ok() {
+            self.ended.notify_one();
+        }
+    }
+
+    /// Waits for [`Handle::close`].
+    pub(super) async fn closed(&self) -> CloseReason {
+        loop {
+            if let Some(reason) = self.end.get() {
+                return reason.clone();
+            }
+            self.ended.notified().await;
+        }
+    }
+
+    /// Account, bindings, name and metadata as of now.
+    pub fn listing(&self) -> Listing {
+        self.listing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn relist(&self, listing: Listing) {
+        *self.listing.lock().unwrap_or_else(PoisonError::into_inner) = listing;
+    }
+
+    /// Bytes that wait to be written.
+    pub fn waiting(&self) -> usize {
+        self.outbox.waiting()
+    }
+
+    pub(super) fn reply(&self, text: String) {
+        self.push(text.into(), None);
+    }
+
+    fn push(&self, text: Utf8Bytes, received: Option<Instant>) {
+        if let Err(bytes) = self.outbox.push(text, received) {
+            self.close(CloseReason::SlowConsumer(bytes));
+        }
+    }
+
+    pub(super) fn count_sent(&self, frames: u64) {
+        self.sent.fetch_add(frames, Ordering::Relaxed);
+    }
+}
+
+impl Member for Arc<Handle> {
+    fn session(&self) -> &SessionId {
+        &self.id
+    }
+}
+
+impl Receiver for Arc<Handle> {
+    type Frame = Utf8Bytes;
+
+    /// A socket for which too much waits is closed with 1008, never silently skipped.
+    fn offer(&self, frame: &Utf8Bytes, received: Instant) {
+        self.push(frame.clone(), Some(received));
+    }
+}
+
+/// All sockets of this node.
+#[derive(Debug, Default)]
+pub struct Registry {
+    sockets: DashMap<SessionId, Arc<Handle>>,
+    addresses: DashMap<IpAddr, usize>,
+}
+
+/// One connection of an address; counted down when dropped.
+#[derive(Debug)]
+pub(super) struct AddressGuard {
+    registry: Arc<Registry>,
+    address: IpAddr,
+    /// How many this address has, with this one.
+    pub(super) open: usize,
+}
+
+impl Registry {
+    pub(super) fn add(&self, handle: Arc<Handle>) {
+        self.sockets.insert(handle.id.clone(), handle);
+    }
+
+    pub(super) fn remove(&self, id: &SessionId) {
+        self.sockets.remove(id);
+    }
+
+    /// Counts a connection from this address.
+    pub(super) fn count(self: &Arc<Self>, address: IpAddr) -> AddressGuard {
+        let mut open = self.addresses.entry(address).or_insert(0);
+        *open += 1;
+        AddressGuard { registry: self.clone(), address, open: *open }
+    }
+
+    /// All sockets, in no order.
+    pub fn all(&self) -> Vec<Arc<Handle>> {
+        self.sockets.iter().map(|entry| entry.value().clone()).collect()
+    }
+
+    /// How many sockets are open.
+    pub fn len(&self) -> usize {
+        self.sockets.len()
+    }
+
+    /// Whether no socket is open.
+    pub fn is_empty(&self) -> bool {
+        self.sockets.is_empty()
+    }
+}
+
+impl Drop for AddressGuard {
+    fn drop(&mut self) {
+        self.registry.addresses.remove_if_mut(&self.address, |_, open| {
+            *open -= 1;
+            *open == 0
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_counted() {
+        let registry = Arc::new(Registry::default());
+        let address = IpAddr::from([127, 0, 0, 1]);
+        let first = registry.count(address);
+        let second = registry.count(address);
+        assert_eq!((first.open, second.open), (1, 2));
+        drop(first);
+        assert_eq!(registry.count(address).open, 2);
+        drop(second);
+        assert!(registry.addresses.is_empty());
+    }
+}
