@@ -1,8 +1,8 @@
 //! HTTP on port 8000: health, metrics, and the REST that Kazoo's tools know (kazoo-rest.md).
 //!
-//! - [`router`]: all routes on one page;
-//! - [`envelope`]: what every `/v2` answer looks like, errors included;
-//! - [`request`]: request ids, bodies, tokens;
+//! - `router`: all routes on one page;
+//! - `envelope`: what every `/v2` answer looks like, errors included;
+//! - `request`: request ids, bodies, tokens;
 //! - then a file per resource.
 
 mod envelope;

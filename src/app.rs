@@ -17,7 +17,9 @@ use crate::api::{ApiState, router};
 use crate::auth::{Authority, TrustedIssuer};
 use crate::catalogue::Catalogue;
 use crate::fanout::Dispatcher;
-use crate::gateway::{CloseReason, Handle, Registry, Shared, Transport, bind, serve, server_config};
+use crate::gateway::{
+    CloseReason, Handle, Registry, Shared, Transport, bind, serve, server_config,
+};
 use crate::index::Index;
 use crate::session::Limits;
 use crate::settings::Settings;
@@ -64,7 +66,11 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     let catalogue = Arc::new(settings.catalogue);
     let ingress = Arc::new(Ingress::new(settings.ingress_max_bytes, metrics.clone()));
     let source = match settings.amqp {
-        None => Source::Embedded(Bus::new(catalogue.clone(), ingress.clone(), metrics.clone())),
+        None => Source::Embedded(Bus::new(
+            catalogue.clone(),
+            ingress.clone(),
+            metrics.clone(),
+        )),
         Some(amqp) => {
             let amqp = AmqpSettings {
                 url: amqp.url,
@@ -74,7 +80,12 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
                 unbind_delay: amqp.unbind_delay,
                 event_max_bytes: settings.event_max_bytes,
             };
-            Source::Amqp(Amqp::start(amqp, catalogue.clone(), ingress.clone(), metrics.clone()))
+            Source::Amqp(Amqp::start(
+                amqp,
+                catalogue.clone(),
+                ingress.clone(),
+                metrics.clone(),
+            ))
         }
     };
     let limits = Limits {
@@ -102,13 +113,30 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     let stop = CancellationToken::new();
     let (ws, wss, api) = ports.addresses()?;
     if let Some(listener) = ports.ws {
-        tokio::spawn(serve(listener, Transport::Plain, shared.clone(), tasks.clone(), stop.clone()));
+        tokio::spawn(serve(
+            listener,
+            Transport::Plain,
+            shared.clone(),
+            tasks.clone(),
+            stop.clone(),
+        ));
     }
     if let (Some(listener), Some(tls)) = (ports.wss, tls) {
-        tokio::spawn(serve(listener, Transport::Tls(tls), shared.clone(), tasks.clone(), stop.clone()));
+        tokio::spawn(serve(
+            listener,
+            Transport::Tls(tls),
+            shared.clone(),
+            tasks.clone(),
+            stop.clone(),
+        ));
     }
     if let Some(listener) = ports.api {
-        let state = ApiState::new(shared.clone(), &settings.node, settings.token_ttl, settings.event_max_bytes);
+        let state = ApiState::new(
+            shared.clone(),
+            &settings.node,
+            settings.token_ttl,
+            settings.event_max_bytes,
+        );
         let service = router(Arc::new(state)).into_make_service_with_connect_info::<SocketAddr>();
         // Health and metrics are there until the end; the process takes them with it.
         tokio::spawn(async move {
@@ -127,7 +155,11 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         tasks,
         stop,
         window: settings.stop_window,
-        reason: if settings.restart_notice { CloseReason::Restart } else { CloseReason::GoingAway },
+        reason: if settings.restart_notice {
+            CloseReason::Restart
+        } else {
+            CloseReason::GoingAway
+        },
         _store: store,
     })
 }
@@ -167,7 +199,9 @@ async fn dispatch(
         for (at, event) in batch.drain(..).enumerate() {
             match dispatcher.dispatch(&event) {
                 Ok(delivered) => {
-                    metrics.events_matched.inc_by(u64::from(delivered.groups > 0));
+                    metrics
+                        .events_matched
+                        .inc_by(u64::from(delivered.groups > 0));
                     metrics.deliveries.inc_by(delivered.deliveries);
                     metrics.delivered_bytes.inc_by(delivered.bytes);
                     metrics.withheld.inc_by(delivered.withheld);
@@ -197,9 +231,12 @@ impl Ports {
         let open = |name: &str, port: Option<u16>| {
             let Some(port) = port else { return Ok(None) };
             let address = SocketAddr::new(settings.listen, port);
-            bind(address).map(Some).with_context(|| format!("{name} = {port}: cannot listen on {address}"))
+            bind(address)
+                .map(Some)
+                .with_context(|| format!("{name} = {port}: cannot listen on {address}"))
         };
-        if settings.ws_port.is_none() && settings.wss_port.is_none() && settings.api_port.is_none() {
+        if settings.ws_port.is_none() && settings.wss_port.is_none() && settings.api_port.is_none()
+        {
             bail!("ws.port, wss.port and api.port are all off: there is nothing to do");
         }
         Ok(Self {
@@ -209,9 +246,12 @@ impl Ports {
         })
     }
 
-    #[expect(clippy::type_complexity, reason = "three of a kind, named where it is called")]
-    fn addresses(&self) -> std::io::Result<(Option<SocketAddr>, Option<SocketAddr>, Option<SocketAddr>)> {
-        let of = |listener: &Option<TcpListener>| listener.as_ref().map(TcpListener::local_addr).transpose();
+    fn addresses(
+        &self,
+    ) -> std::io::Result<(Option<SocketAddr>, Option<SocketAddr>, Option<SocketAddr>)> {
+        let of = |listener: &Option<TcpListener>| {
+            listener.as_ref().map(TcpListener::local_addr).transpose()
+        };
         Ok((of(&self.ws)?, of(&self.wss)?, of(&self.api)?))
     }
 }

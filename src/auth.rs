@@ -1,11 +1,11 @@
 //! Who is it, and what may it see?
 //!
-//! - [`directory`]: accounts, users and signing keys as one immutable snapshot in memory;
-//! - [`token`]: the JWT, signed and verified, without clock or I/O;
-//! - [`issuer`]: whose tokens are trusted, and with which keys;
-//! - [`access`]: own account, descendants, super-duper admins;
-//! - [`credentials`]: what log-ins send and what is stored of it;
-//! - [`authority`]: the above with a cache, as the sockets and REST ask it.
+//! - `directory`: accounts, users and signing keys as one immutable snapshot in memory;
+//! - `token`: the JWT, signed and verified, without clock or I/O;
+//! - `issuer`: whose tokens are trusted, and with which keys;
+//! - `access`: own account, descendants, super-duper admins;
+//! - `credentials`: what log-ins send and what is stored of it;
+//! - `authority`: the above with a cache, as the sockets and REST ask it.
 
 pub mod access;
 mod authority;
@@ -15,6 +15,6 @@ mod issuer;
 pub mod token;
 
 pub use authority::Authority;
-pub use directory::{AccountRecord, Directory, PrivLevel, Secret, SigningKey, UserRecord};
+pub use directory::{AccountRecord, Directory, PrivLevel, SigningKey, UserRecord};
 pub use issuer::{IssuerError, IssuerSettings, TrustedIssuer};
 pub use token::TokenError;

@@ -1,8 +1,8 @@
 //! The catalogue of bindings, as data: which client bindings exist, what each needs from the broker
 //! and which subscription keys it stands for.
 //!
-//! - [`rule`]: the format (explained at the head of `builtin.toml`), parsed and checked once;
-//! - [`expand`]: client binding -> validation -> subscription keys and AMQP bindings.
+//! - `rule`: the format (explained at the head of `builtin.toml`), parsed and checked once;
+//! - `expand`: client binding -> validation -> subscription keys and AMQP bindings.
 
 mod expand;
 mod rule;

@@ -170,7 +170,12 @@ mod tests {
         let command = Cli::command();
         for setting in crate::settings::TABLE {
             if let Some(flag) = setting.flag {
-                assert!(command.get_arguments().any(|arg| arg.get_long() == Some(flag)), "--{flag}");
+                assert!(
+                    command
+                        .get_arguments()
+                        .any(|arg| arg.get_long() == Some(flag)),
+                    "--{flag}"
+                );
             }
         }
     }

@@ -1,13 +1,13 @@
 //! The sockets: accepting them, one task for each, and who is connected.
 //!
-//! - [`listen`]: ports, the limit per address, TLS;
-//! - [`handshake`]: the HTTP request that opens a websocket;
-//! - [`origin`]: which web pages may connect;
-//! - [`tls`]: certificates;
-//! - [`connection`]: one socket's task;
-//! - [`outbox`]: what waits to be written to a socket;
-//! - [`registry`]: who is connected;
-//! - [`close`]: why sockets end.
+//! - `listen`: ports, the limit per address, TLS;
+//! - `handshake`: the HTTP request that opens a websocket;
+//! - `origin`: which web pages may connect;
+//! - `tls`: certificates;
+//! - `connection`: one socket's task;
+//! - `outbox`: what waits to be written to a socket;
+//! - `registry`: who is connected;
+//! - `close`: why sockets end.
 
 mod close;
 mod connection;

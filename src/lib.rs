@@ -1,15 +1,63 @@
-//! x
+//! `blackhole`: a real-time event gateway for Kazoo. Telephone events come in from RabbitMQ, or from
+//! the embedded bus, and go out over WebSockets to whoever subscribed to them and may see them.
+//!
+//! # The map
+//!
+//! | layer | modules | knows nothing of |
+//! | --- | --- | --- |
+//! | words | [`model`] | everything else |
+//! | core | [`catalogue`], [`index`], [`session`], [`auth`] (less its authority), [`fanout`] (less delivery) | sockets, brokers, HTTP, the clock |
+//! | shell | [`gateway`], [`source`], [`store`], [`api`], [`telemetry`], [`settings`], [`entropy`] | each other, but for what is named below |
+//! | whole | [`app`], [`cli`] | |
+//!
+//! Who may import whom is written down, and checked, in `tidy.rs`.
+//!
+//! # One event
+//!
+//! 1. [`source`]: `amqp/link.rs` takes the delivery (or `bus.rs` the publication), `body.rs` makes it
+//!    text, and it waits in the [`source::Ingress`].
+//! 2. [`app`] hands it to the [`fanout::Dispatcher`]: `peek.rs` reads the few fields that routing
+//!    needs and makes the event's own routing key.
+//! 3. [`index`] walks the trie word by word and gives the groups that match.
+//! 4. `deliver.rs` drops the groups that may not see the event's account (the isolation rule is
+//!    [`index::Group::may_see`]), `normalise.rs` makes `data`, once, `frame.rs` one frame per group.
+//! 5. Each member's queue, `gateway/outbox.rs`, gets a reference to it; `gateway/connection.rs` writes
+//!    all that waits for its socket.
+//!
+//! # One subscribe
+//!
+//! 1. `gateway/connection.rs` reads a text and gives it to the [`session::Session`].
+//! 2. `session/machine.rs` runs the checks in the protocol's order. Where the answer lies outside it
+//!    returns a [`session::Step`]: the token ([`auth::Authority`]), the account, the broker's binding.
+//! 3. [`catalogue`] turns the client binding into subscription keys and AMQP bindings.
+//! 4. [`source`] binds on the broker; then the reply is queued; then [`index`] binds, the last two
+//!    without a pause between.
+//!
+//! # Invariants
+//!
+//! - The core never reads the clock and makes no I/O.
+//! - Nobody waits for a slow socket but its own task.
+//! - An event's body is normalised and serialised once; one frame serves a whole group.
+//! - No event reaches a group of another account.
+//! - A reply precedes every event that its subscription causes.
+//! - Tokens reach no log, no error and no listing.
+//! - Every dropped event is counted with its reason.
+
 pub mod api;
 pub mod app;
 pub mod auth;
 pub mod catalogue;
+pub mod cli;
+pub mod entropy;
+pub mod fanout;
 pub mod gateway;
 pub mod index;
-pub mod cli;
-pub mod fanout;
 pub mod model;
 pub mod session;
 pub mod settings;
 pub mod source;
 pub mod store;
 pub mod telemetry;
+
+#[cfg(test)]
+mod tidy;

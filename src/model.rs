@@ -4,8 +4,10 @@ pub mod clock;
 mod event;
 pub mod id;
 mod identity;
+mod secret;
 pub mod topic;
 
 pub use event::Event;
 pub use id::{AccountId, Scope, SessionId};
 pub use identity::{Identity, Token};
+pub use secret::Secret;

@@ -1,9 +1,9 @@
 //! Settings: defaults, then the file, then the environment, then flags; later wins, and each value
 //! remembers where it came from.
 //!
-//! - [`table`]: each setting once, with what is allowed;
-//! - [`layers`]: where values come from;
-//! - [`units`]: durations and sizes as people write them.
+//! - `table`: each setting once, with what is allowed;
+//! - `layers`: where values come from;
+//! - `units`: durations and sizes as people write them.
 
 mod layers;
 mod table;
@@ -17,8 +17,9 @@ pub use layers::{Layers, Origin, Shown};
 pub use table::{Setting, TABLE};
 pub use units::duration;
 
-use crate::auth::{IssuerSettings, Secret};
+use crate::auth::IssuerSettings;
 use crate::catalogue::Catalogue;
+use crate::model::Secret;
 use crate::telemetry::logging::Format;
 
 /// Everything in force, checked.
@@ -130,7 +131,9 @@ impl Settings {
         errors.extend(catalogue.as_ref().err().cloned());
         errors.extend(issuers.as_ref().err().cloned());
         errors.extend(tls.as_ref().err().cloned());
-        let (Ok(catalogue), Ok(issuers), Ok(tls), true) = (catalogue, issuers, tls, errors.is_empty()) else {
+        let (Ok(catalogue), Ok(issuers), Ok(tls), true) =
+            (catalogue, issuers, tls, errors.is_empty())
+        else {
             return Err(SettingsError(errors));
         };
         Ok(Self {
@@ -142,12 +145,15 @@ impl Settings {
             node: layers.node(),
             tls,
             tls_dev_dir: layers.parsed("tls.development_dir"),
-            amqp: layers.text("amqp.url").filter(|url| !url.is_empty()).map(|url| AmqpChoice {
-                url: Secret::new(url),
-                queue_max_bytes: layers.bytes("amqp.queue_max_bytes"),
-                wide_threshold: layers.parsed("amqp.wide_threshold"),
-                unbind_delay: layers.duration("amqp.unbind_delay").unwrap_or_default(),
-            }),
+            amqp: layers
+                .text("amqp.url")
+                .filter(|url| !url.is_empty())
+                .map(|url| AmqpChoice {
+                    url: Secret::new(url),
+                    queue_max_bytes: layers.bytes("amqp.queue_max_bytes"),
+                    wide_threshold: layers.parsed("amqp.wide_threshold"),
+                    unbind_delay: layers.duration("amqp.unbind_delay").unwrap_or_default(),
+                }),
             socket: SocketSettings::from_layers(layers),
             event_max_bytes: layers.size("event.max_bytes"),
             ingress_max_bytes: layers.size("event.max_waiting_bytes"),
@@ -199,7 +205,12 @@ impl SocketSettings {
             rate_per_second: layers.parsed("socket.rate_per_second"),
             max_waiting_bytes: layers.size("socket.max_waiting_bytes"),
             max_subscriptions: layers.parsed("socket.max_subscriptions"),
-            origins: origins.split(',').map(str::trim).filter(|o| !o.is_empty()).map(str::to_owned).collect(),
+            origins: origins
+                .split(',')
+                .map(str::trim)
+                .filter(|o| !o.is_empty())
+                .map(str::to_owned)
+                .collect(),
         }
     }
 }

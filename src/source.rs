@@ -1,12 +1,12 @@
 //! Where events come from: an in-process bus by default, or RabbitMQ. Both speak the same exchanges
 //! and routing keys, and both put what they receive into the one [`Ingress`].
 //!
-//! - [`ingress`]: the bounded queue between a source and the dispatcher;
-//! - [`body`]: a message's bytes to JSON text;
-//! - [`bus`]: the embedded topic bus;
-//! - [`amqp`]: RabbitMQ, with reconnection;
-//! - [`bindings`]: what must be bound on the broker, counted;
-//! - [`exchanges`]: Kazoo's exchanges.
+//! - `ingress`: the bounded queue between a source and the dispatcher;
+//! - `body`: a message's bytes to JSON text;
+//! - `bus`: the embedded topic bus;
+//! - `amqp`: RabbitMQ, with reconnection;
+//! - `bindings`: what must be bound on the broker, counted;
+//! - `exchanges`: Kazoo's exchanges.
 
 mod amqp;
 mod bindings;

@@ -1,11 +1,10 @@
 //! Accounts, users and signing keys on disk.
 //!
-//! - [`sqlite`]: the embedded database, opened by the server and by the commands beside it;
-//! - [`live`]: the server's own thread for it, which keeps the [`crate::auth::Directory`] fresh.
+//! - `sqlite`: the embedded database, opened by the server and by the commands beside it;
+//! - `live`: the server's own thread for it, which keeps the [`crate::auth::Directory`] fresh.
 
 mod live;
 mod sqlite;
 
 pub use live::LiveStore;
-pub(crate) use sqlite::random_id;
 pub use sqlite::{FirstStart, NewAccount, Store, StoreError};

@@ -24,11 +24,19 @@ pub(super) struct Success {
 
 impl Success {
     pub(super) fn ok(data: Value) -> Self {
-        Self { status: StatusCode::OK, data, auth_token: None, location: None }
+        Self {
+            status: StatusCode::OK,
+            data,
+            auth_token: None,
+            location: None,
+        }
     }
 
     pub(super) fn created(data: Value) -> Self {
-        Self { status: StatusCode::CREATED, ..Self::ok(data) }
+        Self {
+            status: StatusCode::CREATED,
+            ..Self::ok(data)
+        }
     }
 }
 
@@ -43,7 +51,12 @@ pub(super) struct ApiError {
 
 impl ApiError {
     fn new(status: StatusCode, message: &'static str, text: &str) -> Self {
-        Self { status, message, data: json!({ "message": text }), header: None }
+        Self {
+            status,
+            message,
+            data: json!({ "message": text }),
+            header: None,
+        }
     }
 
     /// 400 with field -> rule -> details.
@@ -56,13 +69,21 @@ impl ApiError {
 
     /// 400: a field that must be there is not.
     pub(super) fn required(field: &str) -> Self {
-        Self::validation(field, "required", json!({"message":"Field is required but missing","value":field}))
+        Self::validation(
+            field,
+            "required",
+            json!({"message":"Field is required but missing","value":field}),
+        )
     }
 
     /// 400: a field of the wrong type.
     pub(super) fn wrong_type(field: &str, expected: &str, value: &Value) -> Self {
         let message = format!("Value did not match type(s): {expected}");
-        Self::validation(field, "type", json!({"message":message,"target":expected,"value":value}))
+        Self::validation(
+            field,
+            "type",
+            json!({"message":message,"target":expected,"value":value}),
+        )
     }
 
     /// 400: the body is no JSON object.
@@ -84,7 +105,11 @@ impl ApiError {
     pub(super) fn invalid_credentials() -> Self {
         Self {
             header: Some((WWW_AUTHENTICATE, "Bearer")),
-            ..Self::new(StatusCode::UNAUTHORIZED, "invalid_credentials", "invalid credentials")
+            ..Self::new(
+                StatusCode::UNAUTHORIZED,
+                "invalid_credentials",
+                "invalid credentials",
+            )
         }
     }
 
@@ -102,7 +127,11 @@ impl ApiError {
     pub(super) fn invalid_method(allow: &'static str) -> Self {
         Self {
             header: Some((ALLOW, allow)),
-            ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_method", "method not allowed")
+            ..Self::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "invalid_method",
+                "method not allowed",
+            )
         }
     }
 
@@ -110,7 +139,11 @@ impl ApiError {
     pub(super) fn too_many_requests() -> Self {
         Self {
             header: Some((RETRY_AFTER, "1")),
-            ..Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "too many requests")
+            ..Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_requests",
+                "too many requests",
+            )
         }
     }
 
@@ -124,7 +157,11 @@ impl ApiError {
 
     /// 500.
     pub(super) fn fault() -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "unspecified_fault", "unspecified fault")
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "unspecified_fault",
+            "unspecified fault",
+        )
     }
 }
 
@@ -157,7 +194,10 @@ pub(super) fn respond(context: &Context, answer: Answer) -> Response {
     if context.caller.is_some() {
         body.insert("version".into(), env!("CARGO_PKG_VERSION").into());
     }
-    headers.push((HeaderName::from_static("x-request-id"), context.request_id.clone()));
+    headers.push((
+        HeaderName::from_static("x-request-id"),
+        context.request_id.clone(),
+    ));
     let mut response = (status, Value::from(body).to_string()).into_response();
     for (name, value) in headers {
         if let Ok(value) = HeaderValue::try_from(value) {

@@ -16,7 +16,11 @@ pub(super) fn healthz() -> Response {
 /// Events can come: 200, or 503 with the reason and since when.
 pub(super) fn readyz(state: &ApiState) -> Response {
     let source = state.shared.source.state();
-    let status = if source.connected { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if source.connected {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     let body = json!({
         "ready": source.connected,
         "source": {
@@ -38,5 +42,10 @@ pub(super) fn metrics(state: &ApiState) -> Response {
 }
 
 fn json_response(status: StatusCode, body: &serde_json::Value) -> Response {
-    (status, [(CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+    (
+        status,
+        [(CONTENT_TYPE, "application/json")],
+        body.to_string(),
+    )
+        .into_response()
 }

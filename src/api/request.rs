@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use serde_json::{Map, Value};
 
 use super::envelope::ApiError;
 use super::router::ApiState;
+use crate::entropy::random_id;
 use crate::model::clock::unix_now;
 use crate::model::{Identity, Token};
-use crate::store::random_id;
 
 /// Who asks, and what the envelope repeats.
 #[derive(Debug)]
@@ -26,11 +26,16 @@ pub(super) struct Context {
 
 impl Context {
     pub(super) fn new(state: &ApiState, headers: &HeaderMap) -> Self {
-        let given = headers.get("x-request-id").and_then(|value| value.to_str().ok());
+        let given = headers
+            .get("x-request-id")
+            .and_then(|value| value.to_str().ok());
         let token = token(headers);
-        let identity = token.and_then(|token| state.shared.authority.verify(&token, unix_now()).ok());
+        let identity =
+            token.and_then(|token| state.shared.authority.verify(&token, unix_now()).ok());
         Self {
-            request_id: given.filter(|id| is_sane(id)).map_or_else(random_id, str::to_owned),
+            request_id: given
+                .filter(|id| is_sane(id))
+                .map_or_else(random_id, str::to_owned),
             node: state.node.clone(),
             caller: identity,
         }
@@ -38,7 +43,9 @@ impl Context {
 
     /// The caller, who must have a token.
     pub(super) fn caller(&self) -> Result<&Identity, ApiError> {
-        self.caller.as_ref().ok_or_else(ApiError::invalid_credentials)
+        self.caller
+            .as_ref()
+            .ok_or_else(ApiError::invalid_credentials)
     }
 }
 
@@ -55,15 +62,24 @@ fn token(headers: &HeaderMap) -> Option<Token> {
     header("x-auth-token").or_else(bearer).map(Token::new)
 }
 
+/// A body's bytes, bounded.
+pub(super) async fn bytes(body: Body, most: usize) -> Result<Bytes, ApiError> {
+    to_bytes(body, most)
+        .await
+        .map_err(|_| ApiError::too_large(most))
+}
+
 /// The `data` of a body's envelope (A.7).
-pub(super) async fn data(body: Body, most: usize) -> Result<Map<String, Value>, ApiError> {
-    let bytes = to_bytes(body, most).await.map_err(|_| ApiError::too_large(most))?;
-    let envelope: Value = serde_json::from_slice(&bytes).map_err(|error| ApiError::no_json(&error.to_string()))?;
+pub(super) fn data(body: &[u8]) -> Result<Map<String, Value>, ApiError> {
+    let envelope: Value =
+        serde_json::from_slice(body).map_err(|error| ApiError::no_json(&error.to_string()))?;
     let Value::Object(envelope) = envelope else {
         return Err(ApiError::no_json("expected an object"));
     };
     // Keys of the envelope itself are normalised, those below are not.
-    let found = envelope.into_iter().find(|(key, _)| key.eq_ignore_ascii_case("data"));
+    let found = envelope
+        .into_iter()
+        .find(|(key, _)| key.eq_ignore_ascii_case("data"));
     match found {
         Some((_, Value::Object(data))) => Ok(data),
         None | Some((_, Value::Null)) => Err(ApiError::required("data")),
@@ -72,7 +88,10 @@ pub(super) async fn data(body: Body, most: usize) -> Result<Map<String, Value>, 
 }
 
 /// A text of the data, if it is there.
-pub(super) fn text<'d>(data: &'d Map<String, Value>, field: &str) -> Result<Option<&'d str>, ApiError> {
+pub(super) fn text<'d>(
+    data: &'d Map<String, Value>,
+    field: &str,
+) -> Result<Option<&'d str>, ApiError> {
     match data.get(field) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),

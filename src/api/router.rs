@@ -45,7 +45,12 @@ pub struct ApiState {
 
 impl ApiState {
     /// For a node of this name.
-    pub fn new(shared: Arc<Shared>, node: &str, token_ttl: Duration, event_max_bytes: usize) -> Self {
+    pub fn new(
+        shared: Arc<Shared>,
+        node: &str,
+        token_ttl: Duration,
+        event_max_bytes: usize,
+    ) -> Self {
         Self {
             shared,
             node: Arc::new(node_hash(node)),
@@ -63,7 +68,10 @@ impl ApiState {
             self.attempts.retain(|_, bucket| !bucket.is_full(now));
         }
         let (burst, per_second) = LOGIN_RATE;
-        let mut bucket = self.attempts.entry(address).or_insert_with(|| Bucket::new(burst, per_second, now));
+        let mut bucket = self
+            .attempts
+            .entry(address)
+            .or_insert_with(|| Bucket::new(burst, per_second, now));
         bucket.take(now)
     }
 }
@@ -81,11 +89,27 @@ struct WebsocketsQuery {
 pub fn router(state: Arc<ApiState>) -> Router {
     Router::new()
         .route("/healthz", get(async || health::healthz()))
-        .route("/readyz", get(async |State(state): State<Arc<ApiState>>| health::readyz(&state)))
-        .route("/metrics", get(async |State(state): State<Arc<ApiState>>| health::metrics(&state)))
-        .route("/v2/websockets", get(get_websockets).fallback(|s: AppState, h: HeaderMap| wrong_method(s, h, "GET, HEAD")))
-        .route("/v2/user_auth", put(put_user_auth).fallback(|s: AppState, h: HeaderMap| wrong_method(s, h, "PUT")))
-        .route("/v2/events", put(put_events).fallback(|s: AppState, h: HeaderMap| wrong_method(s, h, "PUT")))
+        .route(
+            "/readyz",
+            get(async |State(state): State<Arc<ApiState>>| health::readyz(&state)),
+        )
+        .route(
+            "/metrics",
+            get(async |State(state): State<Arc<ApiState>>| health::metrics(&state)),
+        )
+        .route(
+            "/v2/websockets",
+            get(get_websockets)
+                .fallback(|s: AppState, h: HeaderMap| wrong_method(s, h, "GET, HEAD")),
+        )
+        .route(
+            "/v2/user_auth",
+            put(put_user_auth).fallback(|s: AppState, h: HeaderMap| wrong_method(s, h, "PUT")),
+        )
+        .route(
+            "/v2/events",
+            put(put_events).fallback(|s: AppState, h: HeaderMap| wrong_method(s, h, "PUT")),
+        )
         .route("/v2/{*rest}", any(not_found))
         .fallback(not_found)
         .with_state(state)
@@ -93,7 +117,11 @@ pub fn router(state: Arc<ApiState>) -> Router {
 
 type AppState = State<Arc<ApiState>>;
 
-async fn get_websockets(state: AppState, query: Query<WebsocketsQuery>, headers: HeaderMap) -> Response {
+async fn get_websockets(
+    state: AppState,
+    query: Query<WebsocketsQuery>,
+    headers: HeaderMap,
+) -> Response {
     let answer = websockets::catalogue(&state.shared.catalogue, query.format.as_deref());
     respond(&Context::new(&state, &headers), answer)
 }

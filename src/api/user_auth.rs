@@ -6,7 +6,7 @@ use axum::body::Body;
 use serde_json::{Map, Value, json};
 
 use super::envelope::{Answer, ApiError, Success};
-use super::request::{data, text};
+use super::request::{bytes, data, text};
 use super::router::ApiState;
 use crate::auth::credentials::{Method, same, slow_hash};
 use crate::auth::{AccountRecord, Directory, UserRecord};
@@ -23,7 +23,7 @@ pub(super) async fn log_in(state: &ApiState, address: IpAddr, body: Body) -> Ans
         state.shared.metrics.login("limited");
         return Err(ApiError::too_many_requests());
     }
-    let data = data(body, MAX_BODY).await?;
+    let data = data(&bytes(body, MAX_BODY).await?)?;
     let method = method(&data)?;
     let credentials = credentials(&data)?.to_lowercase();
     let directory = state.shared.authority.directory();
@@ -37,8 +37,15 @@ pub(super) async fn log_in(state: &ApiState, address: IpAddr, body: Body) -> Ans
     let Ok(_permit) = state.logins.acquire().await else {
         return Err(ApiError::fault());
     };
-    let hashing = move || salts.iter().map(|salt| slow_hash(&credentials, salt)).collect::<Vec<_>>();
-    let hashes = tokio::task::spawn_blocking(hashing).await.map_err(|_| ApiError::fault())?;
+    let hashing = move || {
+        salts
+            .iter()
+            .map(|salt| slow_hash(&credentials, salt))
+            .collect::<Vec<_>>()
+    };
+    let hashes = tokio::task::spawn_blocking(hashing)
+        .await
+        .map_err(|_| ApiError::fault())?;
     let found = accounts.iter().zip(&hashes).find_map(|(account, hash)| {
         let user = user_with(&directory, account, method, hash)?;
         Some((*account, user))
@@ -83,22 +90,27 @@ fn method(data: &Map<String, Value>) -> Result<Method, ApiError> {
 
 /// Never repeated in an error.
 fn credentials(data: &Map<String, Value>) -> Result<&str, ApiError> {
-    let wrong = |rule, message| ApiError::validation("credentials", rule, json!({ "message": message }));
+    let wrong =
+        |rule, message| ApiError::validation("credentials", rule, json!({ "message": message }));
     match data.get("credentials") {
         None | Some(Value::Null) => Err(ApiError::required("credentials")),
         Some(Value::String(text)) if text.is_empty() => {
             Err(wrong("minLength", "String must be at least 1 characters"))
         }
-        Some(Value::String(text)) if text.len() > 64 => {
-            Err(wrong("maxLength", "String must not be more than 64 characters"))
-        }
+        Some(Value::String(text)) if text.len() > 64 => Err(wrong(
+            "maxLength",
+            "String must not be more than 64 characters",
+        )),
         Some(Value::String(text)) => Ok(text),
         Some(_) => Err(wrong("type", "Value did not match type(s): string")),
     }
 }
 
 /// By realm, else by name; each falls through when nothing is found.
-fn accounts<'d>(directory: &'d Directory, data: &Map<String, Value>) -> Result<Vec<&'d AccountRecord>, ApiError> {
+fn accounts<'d>(
+    directory: &'d Directory,
+    data: &Map<String, Value>,
+) -> Result<Vec<&'d AccountRecord>, ApiError> {
     let realm = match text(data, "account_realm")? {
         Some(realm) => Some(realm),
         None => text(data, "realm")?,
@@ -107,7 +119,11 @@ fn accounts<'d>(directory: &'d Directory, data: &Map<String, Value>) -> Result<V
     if let Some(account) = realm.and_then(|realm| directory.by_realm(realm)) {
         return Ok(vec![account]);
     }
-    Ok(name.into_iter().flat_map(|name| directory.by_name(name)).take(MAX_ACCOUNTS).collect())
+    Ok(name
+        .into_iter()
+        .flat_map(|name| directory.by_name(name))
+        .take(MAX_ACCOUNTS)
+        .collect())
 }
 
 fn user_with<'d>(
@@ -116,13 +132,16 @@ fn user_with<'d>(
     method: Method,
     hash: &[u8],
 ) -> Option<&'d UserRecord> {
-    directory.users_of(&account.id).filter(|user| user.enabled).find(|user| {
-        let stored = match method {
-            Method::Md5 => &user.md5_hash,
-            Method::Sha1 => &user.sha1_hash,
-        };
-        same(stored, hash)
-    })
+    directory
+        .users_of(&account.id)
+        .filter(|user| user.enabled)
+        .find(|user| {
+            let stored = match method {
+                Method::Md5 => &user.md5_hash,
+                Method::Sha1 => &user.sha1_hash,
+            };
+            same(stored, hash)
+        })
 }
 
 /// What Monster UI reads of a log-in (kazoo-rest.md H).

@@ -17,8 +17,15 @@ const GRACE: Duration = Duration::from_secs(5);
 pub(super) async fn close_all(registry: &Registry, reason: &CloseReason, window: Duration) {
     let sockets = registry.all();
     let number = u32::try_from(sockets.len()).unwrap_or(u32::MAX);
-    tracing::info!(sockets = number, window_seconds = window.as_secs_f64(), "closing all sockets");
-    let pause = window.checked_div(number).unwrap_or_default().min(LONGEST_PAUSE);
+    tracing::info!(
+        sockets = number,
+        window_seconds = window.as_secs_f64(),
+        "closing all sockets"
+    );
+    let pause = window
+        .checked_div(number)
+        .unwrap_or_default()
+        .min(LONGEST_PAUSE);
     for socket in sockets {
         socket.close(reason.clone());
         if !pause.is_zero() {
@@ -26,13 +33,19 @@ pub(super) async fn close_all(registry: &Registry, reason: &CloseReason, window:
         }
     }
     // Whoever came in while the port was being closed.
-    registry.all().iter().for_each(|socket| socket.close(reason.clone()));
+    registry
+        .all()
+        .iter()
+        .for_each(|socket| socket.close(reason.clone()));
 }
 
 /// Waits until every socket's task has ended, or cuts them.
 pub(super) async fn wait(tasks: &TaskTracker) {
     tasks.close();
     if timeout(GRACE, tasks.wait()).await.is_err() {
-        tracing::warn!(sockets = tasks.len(), "cut sockets that did not answer their close");
+        tracing::warn!(
+            sockets = tasks.len(),
+            "cut sockets that did not answer their close"
+        );
     }
 }

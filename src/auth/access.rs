@@ -6,10 +6,17 @@ use crate::model::{AccountId, Identity, Scope};
 
 /// The account that a subscriber asks for, or the protocol's error text. Its own account and the
 /// accounts below; `*` for super-duper admins.
-pub fn subscriber(directory: &Directory, identity: &Identity, wanted: &str) -> Result<Account, String> {
+pub fn subscriber(
+    directory: &Directory,
+    identity: &Identity,
+    wanted: &str,
+) -> Result<Account, String> {
     if wanted == "*" {
         return if identity.superduper {
-            Ok(Account { scope: Scope::All, realm: None })
+            Ok(Account {
+                scope: Scope::All,
+                realm: None,
+            })
         } else {
             Err("unauthorized wildcard account id".into())
         };
@@ -17,7 +24,9 @@ pub fn subscriber(directory: &Directory, identity: &Identity, wanted: &str) -> R
     AccountId::parse(wanted)
         .filter(|account| directory.is_within(account, &identity.account))
         .map(|account| Account {
-            realm: directory.account(&account).and_then(|found| found.realm.clone()),
+            realm: directory
+                .account(&account)
+                .and_then(|found| found.realm.clone()),
             scope: Scope::One(account),
         })
         .ok_or_else(|| "unauthorized account id".into())
@@ -26,7 +35,8 @@ pub fn subscriber(directory: &Directory, identity: &Identity, wanted: &str) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::directory::{AccountRecord, Secret};
+    use crate::auth::directory::AccountRecord;
+    use crate::model::Secret;
 
     fn id(digit: char) -> AccountId {
         AccountId::parse(&digit.to_string().repeat(32)).expect("an id")
@@ -68,10 +78,15 @@ mod tests {
             subscriber(&directory, &identity(own), id(wanted).as_str()).is_ok()
         };
         assert!(may('0', '2') && may('1', '1') && may('1', '2'));
-        assert!(!may('1', '0') && !may('2', '1') && !may('3', '2') && !may('1', '8') && !may('0', '7'));
+        assert!(
+            !may('1', '0') && !may('2', '1') && !may('3', '2') && !may('1', '8') && !may('0', '7')
+        );
         assert!(may('7', '7'), "an account that only its issuer knows");
         let ask = |own: char, wanted: &str| subscriber(&directory, &identity(own), wanted);
-        assert_eq!(ask('1', "*"), Err("unauthorized wildcard account id".into()));
+        assert_eq!(
+            ask('1', "*"),
+            Err("unauthorized wildcard account id".into())
+        );
         assert_eq!(ask('0', "*").map(|account| account.scope), Ok(Scope::All));
         assert_eq!(ask('1', "x"), Err("unauthorized account id".into()));
         let realm = ask('1', id('2').as_str()).map(|account| account.realm);

@@ -39,7 +39,11 @@ enum Trust {
 impl Authority {
     /// Over a directory that the store keeps fresh.
     pub fn new(directory: Arc<ArcSwap<Directory>>, issuers: Vec<TrustedIssuer>) -> Self {
-        Self { directory, issuers, verified: DashMap::new() }
+        Self {
+            directory,
+            issuers,
+            verified: DashMap::new(),
+        }
     }
 
     /// The accounts and users of this moment.
@@ -52,7 +56,11 @@ impl Authority {
         let directory = self.directory.load();
         let (trust, claims) = self.signature(&directory, token)?;
         claims.check_expiry(unix)?;
-        let account = claims.account_id.as_deref().and_then(AccountId::parse).ok_or(TokenError::NoAccount)?;
+        let account = claims
+            .account_id
+            .as_deref()
+            .and_then(AccountId::parse)
+            .ok_or(TokenError::NoAccount)?;
         let owner = claims.owner_id.as_deref();
         let (check_identity, superduper_allowed) = match &trust {
             Trust::Own(kid) => {
@@ -68,7 +76,8 @@ impl Authority {
         }
         let record = directory.account(&account);
         let user = owner.and_then(|owner| directory.user(owner));
-        let disabled = record.is_some_and(|account| !account.enabled) || user.is_some_and(|user| !user.enabled);
+        let disabled = record.is_some_and(|account| !account.enabled)
+            || user.is_some_and(|user| !user.enabled);
         if disabled {
             return Err(TokenError::Disabled);
         }
@@ -108,7 +117,11 @@ impl Authority {
         token::sign(&claims, &key.kid, &key.encoding).map(Token::new)
     }
 
-    fn signature(&self, directory: &Directory, token: &Token) -> Result<(Trust, Claims), TokenError> {
+    fn signature(
+        &self,
+        directory: &Directory,
+        token: &Token,
+    ) -> Result<(Trust, Claims), TokenError> {
         let mut hash = [0; 32];
         hash.copy_from_slice(digest(&SHA256, token.expose().as_bytes()).as_ref());
         if let Some(known) = self.verified.get(&hash) {
@@ -119,7 +132,8 @@ impl Authority {
         if self.verified.len() >= CACHE_SIZE {
             self.verified.clear();
         }
-        self.verified.insert(hash, (trust.clone(), parsed.claims.clone()));
+        self.verified
+            .insert(hash, (trust.clone(), parsed.claims.clone()));
         Ok((trust, parsed.claims))
     }
 
@@ -132,7 +146,10 @@ impl Authority {
             token.verify(&key.decoding)?;
             return Ok(Trust::Own(key.kid.clone()));
         }
-        let issuer = self.issuers.iter().position(|issuer| issuer.name == token.claims.iss);
+        let issuer = self
+            .issuers
+            .iter()
+            .position(|issuer| issuer.name == token.claims.iss);
         match issuer {
             Some(at) => self.issuers[at].verify(token).map(|()| Trust::Issuer(at)),
             // Kazoo's own word for algorithms that nobody offers comes before the key.

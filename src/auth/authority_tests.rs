@@ -4,10 +4,11 @@ use std::path::Path;
 
 use jsonwebtoken::{EncodingKey, Header};
 
-use super::super::directory::{PrivLevel, Secret, UserRecord};
+use super::super::directory::{PrivLevel, UserRecord};
 use super::super::issuer::IssuerSettings;
 use super::super::token::tests::{EXPIRES, TOKEN};
 use super::*;
+use crate::model::Secret;
 
 const ACCOUNT: &str = "aa11bb22cc33dd44ee55ff6600112233";
 const USER: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f0";
@@ -47,7 +48,10 @@ fn directory(account: AccountRecord, user: UserRecord) -> Directory {
 
 fn issuer(name: &str, algorithm: &str, files: [(&str, Option<&Path>); 3]) -> IssuerSettings {
     let file = |wanted: &str| {
-        files.iter().find(|(kind, _)| *kind == wanted).and_then(|(_, path)| path.map(Path::to_owned))
+        files
+            .iter()
+            .find(|(kind, _)| *kind == wanted)
+            .and_then(|(_, path)| path.map(Path::to_owned))
     };
     IssuerSettings {
         name: name.into(),
@@ -64,7 +68,11 @@ fn issuer(name: &str, algorithm: &str, files: [(&str, Option<&Path>); 3]) -> Iss
 fn authority(directory: Directory) -> Authority {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/token");
     let path = Path::new("public.pem");
-    let settings = issuer(KAZOO, "RS256", [("key", Some(path)), ("jwks", None), ("secret", None)]);
+    let settings = issuer(
+        KAZOO,
+        "RS256",
+        [("key", Some(path)), ("jwks", None), ("secret", None)],
+    );
     let trusted = TrustedIssuer::load(&settings, &fixtures).expect("a key");
     Authority::new(Arc::new(ArcSwap::from_pointee(directory)), vec![trusted])
 }
@@ -81,8 +89,14 @@ fn the_vectors_of_chapter_i() {
         assert_eq!(identity.account.as_str(), ACCOUNT);
         assert_eq!(identity.owner.as_deref(), Some(USER));
         assert_eq!(identity.expires_at, Some(EXPIRES));
-        assert!(!identity.superduper, "an issuer's tokens carry no such rights unless allowed");
-        assert_eq!(authority.verify(&vector(), EXPIRES), Err(TokenError::Expired));
+        assert!(
+            !identity.superduper,
+            "an issuer's tokens carry no such rights unless allowed"
+        );
+        assert_eq!(
+            authority.verify(&vector(), EXPIRES),
+            Err(TokenError::Expired)
+        );
     }
 }
 
@@ -91,17 +105,26 @@ fn a_new_secret_ends_all_tokens_even_cached_ones() {
     let authority = authority(directory(account(true), user(SECRET, true)));
     assert!(authority.verify(&vector(), 0).is_ok());
     let changes: [(AccountRecord, UserRecord, TokenError); 3] = [
-        (account(true), user(&"0".repeat(32), true), TokenError::BadIdentity),
+        (
+            account(true),
+            user(&"0".repeat(32), true),
+            TokenError::BadIdentity,
+        ),
         (account(false), user(SECRET, true), TokenError::Disabled),
         (account(true), user(SECRET, false), TokenError::Disabled),
     ];
     for (account, user, expected) in changes {
-        authority.directory.store(Arc::new(directory(account, user)));
+        authority
+            .directory
+            .store(Arc::new(directory(account, user)));
         assert_eq!(authority.verify(&vector(), 0), Err(expected));
     }
     let nobody = Directory::new(vec![], vec![], vec![], Secret::new(""), String::new());
     authority.directory.store(Arc::new(nobody));
-    assert_eq!(authority.verify(&vector(), 0), Err(TokenError::UnknownIdentity));
+    assert_eq!(
+        authority.verify(&vector(), 0),
+        Err(TokenError::UnknownIdentity)
+    );
 }
 
 #[test]
@@ -109,11 +132,17 @@ fn a_bad_signature_is_told_before_expiry() {
     let authority = authority(directory(account(true), user(SECRET, true)));
     let (rest, _) = TOKEN.trim().rsplit_once('.').expect("three parts");
     let forged = Token::new(format!("{rest}.{}", "A".repeat(342)));
-    assert_eq!(authority.verify(&forged, EXPIRES), Err(TokenError::BadSignature));
+    assert_eq!(
+        authority.verify(&forged, EXPIRES),
+        Err(TokenError::BadSignature)
+    );
 }
 
 fn hs256(secret: &[u8], kid: Option<&str>, claims: serde_json::Value) -> Token {
-    let header = Header { kid: kid.map(str::to_owned), ..Header::new(Algorithm::HS256) };
+    let header = Header {
+        kid: kid.map(str::to_owned),
+        ..Header::new(Algorithm::HS256)
+    };
     let key = EncodingKey::from_secret(secret);
     Token::new(jsonwebtoken::encode(&header, &claims, &key).expect("a token"))
 }
@@ -124,17 +153,35 @@ fn other_issuers_by_settings_only() {
     let secret = b"a shared secret of thirty-two bytes or more";
     std::fs::write(folder.path().join("secret"), secret).expect("written");
     let path = Path::new("secret");
-    let settings = issuer("desk", "HS256", [("key", None), ("jwks", None), ("secret", Some(path))]);
+    let settings = issuer(
+        "desk",
+        "HS256",
+        [("key", None), ("jwks", None), ("secret", Some(path))],
+    );
     let trusted = TrustedIssuer::load(&settings, folder.path()).expect("a secret");
-    let nobody = Directory::new(vec![account(true)], vec![], vec![], Secret::new(""), String::new());
+    let nobody = Directory::new(
+        vec![account(true)],
+        vec![],
+        vec![],
+        Secret::new(""),
+        String::new(),
+    );
     let authority = Authority::new(Arc::new(ArcSwap::from_pointee(nobody)), vec![trusted]);
     let claims = |iss: &str| serde_json::json!({"iss":iss,"account_id":ACCOUNT,"exp":100});
-    let identity = authority.verify(&hs256(secret, None, claims("desk")), 99).expect("good");
+    let identity = authority
+        .verify(&hs256(secret, None, claims("desk")), 99)
+        .expect("good");
     assert!(!identity.superduper);
     for (token, expected) in [
-        (hs256(secret, None, claims("https://evil.example")), TokenError::Algorithm),
+        (
+            hs256(secret, None, claims("https://evil.example")),
+            TokenError::Algorithm,
+        ),
         (hs256(secret, None, claims(KAZOO)), TokenError::Algorithm),
-        (hs256(b"another", None, claims("desk")), TokenError::BadSignature),
+        (
+            hs256(b"another", None, claims("desk")),
+            TokenError::BadSignature,
+        ),
         (
             hs256(secret, None, serde_json::json!({"iss":"desk","exp":100})),
             TokenError::NoAccount,
@@ -151,14 +198,58 @@ fn wrong_issuer_settings_say_why() {
     std::fs::write(folder.path().join("short"), "short").expect("written");
     let (short, absent) = (Some(Path::new("short")), Some(Path::new("absent")));
     for (settings, part) in [
-        (issuer("x", "RS512", [("key", short), ("jwks", None), ("secret", None)]), "not one of RS256"),
-        (issuer("x", "RS256", [("key", None), ("jwks", None), ("secret", None)]), "exactly one of"),
-        (issuer("x", "RS256", [("key", absent), ("jwks", None), ("secret", None)]), "absent"),
-        (issuer("x", "RS256", [("key", short), ("jwks", None), ("secret", None)]), "holds no key"),
-        (issuer("x", "HS256", [("key", None), ("jwks", None), ("secret", short)]), "32 bytes"),
-        (issuer("x", "HS256", [("key", short), ("jwks", None), ("secret", None)]), "exactly one of"),
+        (
+            issuer(
+                "x",
+                "RS512",
+                [("key", short), ("jwks", None), ("secret", None)],
+            ),
+            "not one of RS256",
+        ),
+        (
+            issuer(
+                "x",
+                "RS256",
+                [("key", None), ("jwks", None), ("secret", None)],
+            ),
+            "exactly one of",
+        ),
+        (
+            issuer(
+                "x",
+                "RS256",
+                [("key", absent), ("jwks", None), ("secret", None)],
+            ),
+            "absent",
+        ),
+        (
+            issuer(
+                "x",
+                "RS256",
+                [("key", short), ("jwks", None), ("secret", None)],
+            ),
+            "holds no key",
+        ),
+        (
+            issuer(
+                "x",
+                "HS256",
+                [("key", None), ("jwks", None), ("secret", short)],
+            ),
+            "32 bytes",
+        ),
+        (
+            issuer(
+                "x",
+                "HS256",
+                [("key", short), ("jwks", None), ("secret", None)],
+            ),
+            "exactly one of",
+        ),
     ] {
-        let error = TrustedIssuer::load(&settings, folder.path()).expect_err(part).to_string();
+        let error = TrustedIssuer::load(&settings, folder.path())
+            .expect_err(part)
+            .to_string();
         assert!(error.contains(part), "{error}");
     }
 }

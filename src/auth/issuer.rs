@@ -51,14 +51,19 @@ pub struct TrustedIssuer {
 
 impl std::fmt::Debug for TrustedIssuer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TrustedIssuer").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("TrustedIssuer")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
 impl TrustedIssuer {
     /// Reads the keys. Paths are taken from the directory of the settings file.
     pub fn load(settings: &IssuerSettings, base: &Path) -> Result<Self, IssuerError> {
-        let fail = |reason: String| IssuerError { name: settings.name.clone(), reason };
+        let fail = |reason: String| IssuerError {
+            name: settings.name.clone(),
+            reason,
+        };
         let mut algorithms = Vec::new();
         for name in &settings.algorithms {
             algorithms.push(match name.as_str() {
@@ -83,7 +88,9 @@ impl TrustedIssuer {
         let shared = algorithms.contains(&Algorithm::HS256);
         if shared && algorithms.len() > 1 {
             // Or a public key could be taken for a shared secret.
-            return Err(fail("HS256 must be the only algorithm of its issuer".into()));
+            return Err(fail(
+                "HS256 must be the only algorithm of its issuer".into(),
+            ));
         }
         let keys = match (&settings.key, &settings.jwks, &settings.secret) {
             (Some(path), None, None) if !shared => {
@@ -118,7 +125,10 @@ impl TrustedIssuer {
                     secret.pop();
                 }
                 if secret.len() < 32 {
-                    return Err(fail(format!("{}: a secret needs 32 bytes or more", path.display())));
+                    return Err(fail(format!(
+                        "{}: a secret needs 32 bytes or more",
+                        path.display()
+                    )));
                 }
                 vec![(None, DecodingKey::from_secret(&secret))]
             }

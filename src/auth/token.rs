@@ -9,7 +9,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use serde::{Deserialize, Serialize};
 
-use super::directory::Secret;
+use crate::model::Secret;
 
 /// The issuer whose tokens the gateway signs itself.
 pub const KAZOO: &str = "kazoo";
@@ -122,7 +122,9 @@ pub fn parse(token: &str) -> Result<Parsed<'_>, TokenError> {
 }
 
 fn decode<'a, T: for<'d> Deserialize<'d>>(part: &'a str) -> Result<T, TokenError> {
-    let bytes = BASE64_URL_SAFE_NO_PAD.decode(part).map_err(|_| TokenError::Malformed)?;
+    let bytes = BASE64_URL_SAFE_NO_PAD
+        .decode(part)
+        .map_err(|_| TokenError::Malformed)?;
     serde_json::from_slice(&bytes).map_err(|_| TokenError::Malformed)
 }
 
@@ -177,7 +179,8 @@ pub(super) mod tests {
 
     /// The vectors of kazoo-rest.md chapter I.
     pub(in crate::auth) const TOKEN: &str = include_str!("../../tests/fixtures/token/token.jwt");
-    pub(in crate::auth) const PUBLIC_KEY: &str = include_str!("../../tests/fixtures/token/public.pem");
+    pub(in crate::auth) const PUBLIC_KEY: &str =
+        include_str!("../../tests/fixtures/token/public.pem");
     pub(in crate::auth) const EXPIRES: u64 = 1_795_370_854;
 
     fn key() -> DecodingKey {
@@ -188,19 +191,30 @@ pub(super) mod tests {
     fn a_token_of_kazoos_own() {
         let parsed = parse(TOKEN.trim()).expect("well formed");
         assert_eq!(parsed.algorithm, Algorithm::RS256);
-        assert_eq!(parsed.kid.as_deref(), Some("5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e"));
+        assert_eq!(
+            parsed.kid.as_deref(),
+            Some("5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e5e")
+        );
         assert_eq!(parsed.claims.iss, KAZOO);
         assert_eq!(parsed.verify(&key()), Ok(()));
         assert_eq!(parsed.claims.check_expiry(EXPIRES - 1), Ok(()));
-        assert_eq!(parsed.claims.check_expiry(EXPIRES), Err(TokenError::Expired));
-        let secret = Secret::new("0123456789abcdef0123456789abcdeffedcba9876543210fedcba9876543210");
+        assert_eq!(
+            parsed.claims.check_expiry(EXPIRES),
+            Err(TokenError::Expired)
+        );
+        let secret =
+            Secret::new("0123456789abcdef0123456789abcdeffedcba9876543210fedcba9876543210");
         let identity = "0f1e2d3c4b5a69788796a5b4c3d2e1f0";
         assert_eq!(parsed.claims.check_identity(identity, &secret), Ok(()));
         assert_eq!(
             identity_signature(identity, &secret),
             "0llaOGLqsz8ez9jUZE4Kt3p9NFb8myBrbS1Bu8CTCIQ"
         );
-        let account = Secret::new(format!("{}{}", "2".repeat(32), "fedcba9876543210fedcba9876543210"));
+        let account = Secret::new(format!(
+            "{}{}",
+            "2".repeat(32),
+            "fedcba9876543210fedcba9876543210"
+        ));
         assert_eq!(
             identity_signature("aa11bb22cc33dd44ee55ff6600112233", &account),
             "w_sAsTg_lf8e7Cmf_-oP6GF03Ae9TrsGC5lyZGksWH0"
@@ -215,7 +229,10 @@ pub(super) mod tests {
         let changed = format!("{rest}{other}");
         let parsed = parse(&changed).expect("well formed");
         assert_eq!(parsed.verify(&key()), Err(TokenError::BadSignature));
-        let without = Claims { identity_sig: None, ..parse(token).expect("ok").claims };
+        let without = Claims {
+            identity_sig: None,
+            ..parse(token).expect("ok").claims
+        };
         assert_eq!(
             without.check_identity("x", &Secret::new("")),
             Err(TokenError::BadIdentity)
@@ -228,15 +245,34 @@ pub(super) mod tests {
         for (token, expected) in [
             (String::new(), TokenError::Malformed),
             ("a.b".into(), TokenError::Malformed),
-            ("0123456789abcdef0123456789abcdef".into(), TokenError::Malformed),
-            (format!("{}.{}.x", part("{}"), part("{}")), TokenError::Malformed),
-            (format!("{}.{}.x.y", part(r#"{"alg":"RS256"}"#), part("{}")), TokenError::Malformed),
-            (format!("{}.{}.x", part(r#"{"alg":"none"}"#), part("{}")), TokenError::Algorithm),
             (
-                format!("{}.{}.x", part(r#"{"alg":"RS256"}"#), part(r#"{"exp":"soon"}"#)),
+                "0123456789abcdef0123456789abcdef".into(),
                 TokenError::Malformed,
             ),
-            (format!("{}.{}.", "A".repeat(20_000), part("{}")), TokenError::Malformed),
+            (
+                format!("{}.{}.x", part("{}"), part("{}")),
+                TokenError::Malformed,
+            ),
+            (
+                format!("{}.{}.x.y", part(r#"{"alg":"RS256"}"#), part("{}")),
+                TokenError::Malformed,
+            ),
+            (
+                format!("{}.{}.x", part(r#"{"alg":"none"}"#), part("{}")),
+                TokenError::Algorithm,
+            ),
+            (
+                format!(
+                    "{}.{}.x",
+                    part(r#"{"alg":"RS256"}"#),
+                    part(r#"{"exp":"soon"}"#)
+                ),
+                TokenError::Malformed,
+            ),
+            (
+                format!("{}.{}.", "A".repeat(20_000), part("{}")),
+                TokenError::Malformed,
+            ),
         ] {
             assert_eq!(parse(&token).err(), Some(expected), "{token}");
         }

@@ -12,10 +12,21 @@ use crate::model::{AccountId, Scope, topic};
 #[derive(Debug)]
 pub struct Plan {
     binding: Arc<str>,
-    /// Category, form and the values of the form's fields; `None`: nothing serves it.
-    found: Option<(usize, usize, Vec<(String, String)>)>,
+    /// `None`: nothing serves it.
+    found: Option<Found>,
     superduper: Option<String>,
 }
+
+#[derive(Debug)]
+struct Found {
+    /// Places in the catalogue.
+    category: usize,
+    form: usize,
+    /// The form's fields and what the client wrote there.
+    values: Values,
+}
+
+type Values = Vec<(String, String)>;
 
 /// The subscribed account, as far as keys need it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,7 +108,12 @@ impl Catalogue {
         };
         let values = form.values(&words);
         let superduper = form.check(binding, &values)?;
-        Ok(plan(Some((at, form_at, values)), superduper))
+        let found = Found {
+            category: at,
+            form: form_at,
+            values,
+        };
+        Ok(plan(Some(found), superduper))
     }
 
     /// The subscriptions of a valid binding for an account. The error is the protocol's text.
@@ -107,11 +123,11 @@ impl Catalogue {
         account: &Account,
         kazoo_listing: bool,
     ) -> Result<Vec<Subscription>, String> {
-        let Some((category, form, values)) = &plan.found else {
+        let Some(found) = &plan.found else {
             return Err(NOT_AVAILABLE.into());
         };
-        let category = &self.categories[*category];
-        let form = &category.forms[*form];
+        let category = &self.categories[found.category];
+        let form = &category.forms[found.form];
         let rules = match &form.outcome {
             Outcome::Refuse(error) => return Err(error.clone()),
             Outcome::Subscribe(rules) => rules,
@@ -122,7 +138,7 @@ impl Catalogue {
         };
         let account = Filled::new(account, form.all_accounts);
         let mut subscriptions = Vec::new();
-        for values in form.each(values) {
+        for values in form.each(&found.values) {
             for rule in rules.iter().filter(|rule| rule.applies(&values)) {
                 let (key, broker) = rule.fill(&values, &account).ok_or(NOT_AVAILABLE)?;
                 subscriptions.push(Subscription {
@@ -157,15 +173,22 @@ impl Form {
             words.len() == self.words.len()
         };
         length
-            && self.words.iter().zip(words).enumerate().all(|(at, (word, given))| match word {
-                Word::Literal(text) => text == given,
-                // The first word chose the category; between its forms it must choose again.
-                Word::Field(_, rule) if at == 0 => rule.one_of.iter().flatten().any(|v| v == given),
-                Word::Field(..) => true,
-            })
+            && self
+                .words
+                .iter()
+                .zip(words)
+                .enumerate()
+                .all(|(at, (word, given))| match word {
+                    Word::Literal(text) => text == given,
+                    // The first word chose the category; between its forms it must choose again.
+                    Word::Field(_, rule) if at == 0 => {
+                        rule.one_of.iter().flatten().any(|v| v == given)
+                    }
+                    Word::Field(..) => true,
+                })
     }
 
-    fn values(&self, words: &[&str]) -> Vec<(String, String)> {
+    fn values(&self, words: &[&str]) -> Values {
         self.words
             .iter()
             .zip(words)
@@ -217,10 +240,12 @@ impl Form {
     }
 
     /// The values once, or once for each member of the lists whose `*` means "each".
-    fn each(&self, values: &[(String, String)]) -> Vec<Vec<(String, String)>> {
+    fn each(&self, values: &[(String, String)]) -> Vec<Values> {
         let mut all = vec![values.to_vec()];
         for word in &self.words {
-            let Word::Field(name, rule) = word else { continue };
+            let Word::Field(name, rule) = word else {
+                continue;
+            };
             let (Wildcard::Each, Some(list)) = (rule.wildcard(), &rule.one_of) else {
                 continue;
             };
@@ -263,8 +288,12 @@ impl Rule {
             let found = values.iter().find(|(name, _)| name == hole);
             found.map(|(_, value)| value.as_str())
         };
-        let key = self.key.fill(|hole| field(hole).or_else(|| account.get(hole)))?;
-        let narrow = self.amqp.fill(|hole| field(hole).or_else(|| account.get(hole)))?;
+        let key = self
+            .key
+            .fill(|hole| field(hole).or_else(|| account.get(hole)))?;
+        let narrow = self
+            .amqp
+            .fill(|hole| field(hole).or_else(|| account.get(hole)))?;
         let wide = self.amqp.fill(|hole| field(hole).or(Some("*")))?;
         Some((
             Arc::from(key),
@@ -322,9 +351,9 @@ impl Filled {
 }
 
 fn fill_error(error: String, values: &[(String, String)]) -> String {
-    values
-        .iter()
-        .fold(error, |text, (name, value)| text.replace(&format!("{{{name}}}"), value))
+    values.iter().fold(error, |text, (name, value)| {
+        text.replace(&format!("{{{name}}}"), value)
+    })
 }
 
 #[cfg(test)]
@@ -368,11 +397,15 @@ mod tests {
         for file in std::fs::read_dir(folder).expect("the fixtures") {
             let text = std::fs::read_to_string(file.expect("a file").path()).expect("text");
             let event: Value = serde_json::from_str(&text).expect("JSON");
-            let month = event["clock"].as_str().unwrap_or("2026-03").replace('-', "");
+            let month = event["clock"]
+                .as_str()
+                .unwrap_or("2026-03")
+                .replace('-', "");
             for request in event["client_bindings"].as_array().expect("an array") {
                 let text = |key: &str| request[key].as_str().unwrap_or_default().to_owned();
                 let (id, binding) = (text("account_id"), text("binding"));
-                let on_purpose = binding.contains('#') || binding.starts_with("conference.event.*.6");
+                let on_purpose =
+                    binding.contains('#') || binding.starts_with("conference.event.*.6");
                 if on_purpose {
                     continue;
                 }
@@ -385,7 +418,11 @@ mod tests {
                     .as_array()
                     .expect("keys")
                     .iter()
-                    .map(|key| key.as_str().expect("text").replace(&format!("-{month}."), &format!("-{MONTH}.")))
+                    .map(|key| {
+                        key.as_str()
+                            .expect("text")
+                            .replace(&format!("-{month}."), &format!("-{MONTH}."))
+                    })
                     .collect();
                 assert_eq!(keys(&id, &binding), expected, "{binding}");
                 // What Kazoo's broker binding lets through, ours must let through as well.
@@ -430,7 +467,9 @@ mod tests {
             error(A, "conference.event.dance.6e0d.*"),
             "Unsupported conference event dance"
         );
-        let plan = Catalogue::builtin().validate("conference.event.*.*.*").expect("valid");
+        let plan = Catalogue::builtin()
+            .validate("conference.event.*.*.*")
+            .expect("valid");
         assert_eq!(
             plan.superduper_error(),
             Some("unauthorized wildcard for conference id")
@@ -440,7 +479,10 @@ mod tests {
             assert_eq!(error(A, binding), NOT_AVAILABLE, "{binding}");
         }
         assert_eq!(error(A, "presence.other"), "event other not supported");
-        assert_eq!(error(A, "presence"), "invalid format for presence subscription : ");
+        assert_eq!(
+            error(A, "presence"),
+            "invalid format for presence subscription : "
+        );
         assert_eq!(
             error(A, "registration.failure"),
             "invalid format for registration subscription : failure"
@@ -449,7 +491,10 @@ mod tests {
             keys(A, "registration.success"),
             ["registration.success.a3f1c2%2Esip%2Eexample%2Enet.*"]
         );
-        assert_eq!(keys("*", "registration.success"), ["registration.success.*.*"]);
+        assert_eq!(
+            keys("*", "registration.success"),
+            ["registration.success.*.*"]
+        );
     }
 
     #[test]
@@ -478,7 +523,9 @@ mod tests {
         let catalogue = Catalogue::builtin();
         let reported = |binding: &str| {
             let plan = catalogue.validate(binding).expect("valid");
-            catalogue.expand(&plan, &account(A), true).expect("expands")[0].reported.to_string()
+            catalogue.expand(&plan, &account(A), true).expect("expands")[0]
+                .reported
+                .to_string()
         };
         assert_eq!(reported("presence.dialog.*"), "dialog.*");
         assert_eq!(reported("call.*.*"), "call.*.*");
@@ -490,7 +537,10 @@ mod tests {
             let first = subscribe(id, binding).expect(binding).swap_remove(0).broker;
             (first.key.to_string(), first.wide.to_string())
         };
-        let call = ("call.CHANNEL_CREATE.*".to_owned(), "call.CHANNEL_CREATE.*".to_owned());
+        let call = (
+            "call.CHANNEL_CREATE.*".to_owned(),
+            "call.CHANNEL_CREATE.*".to_owned(),
+        );
         assert_eq!(broker(A, "call.CHANNEL_CREATE.some-id"), call);
         assert_eq!(
             broker(A, "fax.status.x"),

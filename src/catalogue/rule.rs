@@ -285,9 +285,8 @@ impl Catalogue {
             line: line_of(text, span.start),
             reason,
         };
-        let raw: RawCatalogue = toml::from_str(text).map_err(|error| {
-            fail(error.span().unwrap_or(0..0), error.message().to_owned())
-        })?;
+        let raw: RawCatalogue = toml::from_str(text)
+            .map_err(|error| fail(error.span().unwrap_or(0..0), error.message().to_owned()))?;
         for exchange in raw.exchange {
             let name = exchange.name.into_inner();
             let account = exchange.account.unwrap_or_else(|| {
@@ -365,7 +364,9 @@ impl Catalogue {
                 let rule = raw.fields.get(field).or_else(|| shared.get(field));
                 Word::Field(field.to_owned(), rule.cloned().unwrap_or_default())
             } else if word.is_empty() || word.contains(['{', '}', '#']) {
-                let reason = format!("binding {binding}: bad word {word:?}: a word is a literal, or one {{field}}");
+                let reason = format!(
+                    "binding {binding}: bad word {word:?}: a word is a literal, or one {{field}}"
+                );
                 return Err(fail(span, reason));
             } else {
                 Word::Literal(word.to_owned())
@@ -418,7 +419,10 @@ impl Catalogue {
             .map_err(|reason| fail(raw.key.span(), format!("key: {reason}")))?;
         for hole in key.holes() {
             if !ACCOUNT_HOLES.contains(&hole) && !fields().any(|(name, _)| name == hole) {
-                let known: Vec<_> = fields().map(|(name, _)| name).chain(ACCOUNT_HOLES).collect();
+                let known: Vec<_> = fields()
+                    .map(|(name, _)| name)
+                    .chain(ACCOUNT_HOLES)
+                    .collect();
                 let reason = format!("key: unknown {{{hole}}}; known here: {}", known.join(", "));
                 return Err(fail(raw.key.span(), reason));
             }
@@ -443,7 +447,11 @@ impl Catalogue {
             );
             return Err(fail(raw.exchange.span(), reason));
         }
-        if let Some(name) = raw.when.keys().find(|when| !fields().any(|(f, _)| f == *when)) {
+        if let Some(name) = raw
+            .when
+            .keys()
+            .find(|when| !fields().any(|(f, _)| f == *when))
+        {
             return Err(fail(raw.key.span(), format!("when: unknown field {name}")));
         }
         Ok(Rule {
@@ -470,7 +478,14 @@ impl Form {
         for (at, word) in self.words.iter().enumerate() {
             let choices: Vec<(String, String, Option<&str>)> = match word {
                 Word::Literal(text) => vec![(text.clone(), text.clone(), (at > 0).then_some(text))],
-                Word::Field(_, Field { one_of: Some(values), listed: true, .. }) => values
+                Word::Field(
+                    _,
+                    Field {
+                        one_of: Some(values),
+                        listed: true,
+                        ..
+                    },
+                ) => values
                     .iter()
                     .map(|value| (value.clone(), value.clone(), Some(value.as_str())))
                     .collect(),
@@ -489,7 +504,8 @@ impl Form {
                     choices.iter().map(|(binding, template, event)| Entry {
                         binding: join(&so_far.binding, binding),
                         template: join(&so_far.template, template),
-                        event: event.map_or_else(|| so_far.event.clone(), |e| join(&so_far.event, e)),
+                        event: event
+                            .map_or_else(|| so_far.event.clone(), |e| join(&so_far.event, e)),
                         about: so_far.about,
                     })
                 })
@@ -501,11 +517,11 @@ impl Form {
 
 impl Field {
     pub(super) fn wildcard(&self) -> Wildcard {
-        self.wildcard.unwrap_or(if self.one_of.is_some() {
-            Wildcard::Refuse
-        } else {
-            Wildcard::Allow
-        })
+        let default = match self.one_of {
+            Some(_) => Wildcard::Refuse,
+            None => Wildcard::Allow,
+        };
+        self.wildcard.unwrap_or(default)
     }
 
     fn check(&self) -> Result<(), String> {
@@ -593,7 +609,14 @@ mod tests {
             .collect();
         assert_eq!(
             names,
-            ["call", "conference", "fax", "object", "presence", "registration"]
+            [
+                "call",
+                "conference",
+                "fax",
+                "object",
+                "presence",
+                "registration"
+            ]
         );
     }
 
@@ -602,16 +625,25 @@ mod tests {
         let catalogue = Catalogue::builtin();
         let sections = catalogue.sections();
         let templates = |name: &str| -> Vec<String> {
-            let section = sections.iter().find(|s| s.category == name).expect("a category");
+            let section = sections
+                .iter()
+                .find(|s| s.category == name)
+                .expect("a category");
             section.entries.iter().map(|e| e.template.clone()).collect()
         };
         assert_eq!(templates("call").len(), 9);
         assert_eq!(templates("call")[0], "call.CHANNEL_CREATE.{CALL_ID}");
         assert_eq!(templates("object").len(), 30);
         assert_eq!(templates("object")[29], "object.doc_deleted.call_recording");
-        assert_eq!(templates("fax"), ["fax.status.{FAX_ID}", "fax.object.{ACTION}"]);
+        assert_eq!(
+            templates("fax"),
+            ["fax.status.{FAX_ID}", "fax.object.{ACTION}"]
+        );
         let call = &sections[0].entries[0];
-        assert_eq!((&*call.binding, &*call.event), ("call.CHANNEL_CREATE.*", "CHANNEL_CREATE"));
+        assert_eq!(
+            (&*call.binding, &*call.event),
+            ("call.CHANNEL_CREATE.*", "CHANNEL_CREATE")
+        );
     }
 
     #[test]
@@ -635,12 +667,32 @@ mod tests {
         let form = "[[category]]\nname = \"door\"\n[[category.form]]\nbinding = \"door.{id}\"\n[[category.form.subscription]]\n";
         for (text, line, part) in [
             ("[[category]]\nname = \"door\"\n", 2, "no [[category.form]]"),
-            ("[[category]]\nname = \"door\"\ncolour = 1\n", 3, "unknown field `colour`"),
+            (
+                "[[category]]\nname = \"door\"\ncolour = 1\n",
+                3,
+                "unknown field `colour`",
+            ),
             ("[[category]\n", 1, "expected"),
-            (&format!("{form}key = \"d.{{ID}}\"\nexchange = \"faxes\"\namqp = \"d.*\"\n"), 6, "unknown {ID}"),
-            (&format!("{form}key = \"d.{{id}}\"\nexchange = \"doors\"\namqp = \"d.*\"\n"), 7, "exchange \"doors\" is not known"),
-            (&format!("{form}key = \"d.{{id}}\"\nexchange = \"faxes\"\namqp = \"d.{{id}}\"\n"), 8, "coarse"),
-            (&format!("{form}key = \"d..{{id}}\"\nexchange = \"faxes\"\namqp = \"d.*\"\n"), 6, "empty word"),
+            (
+                &format!("{form}key = \"d.{{ID}}\"\nexchange = \"faxes\"\namqp = \"d.*\"\n"),
+                6,
+                "unknown {ID}",
+            ),
+            (
+                &format!("{form}key = \"d.{{id}}\"\nexchange = \"doors\"\namqp = \"d.*\"\n"),
+                7,
+                "exchange \"doors\" is not known",
+            ),
+            (
+                &format!("{form}key = \"d.{{id}}\"\nexchange = \"faxes\"\namqp = \"d.{{id}}\"\n"),
+                8,
+                "coarse",
+            ),
+            (
+                &format!("{form}key = \"d..{{id}}\"\nexchange = \"faxes\"\namqp = \"d.*\"\n"),
+                6,
+                "empty word",
+            ),
         ] {
             let error = Catalogue::with(text).expect_err(text);
             assert_eq!(error.line, line, "{text}\n{error}");

@@ -43,7 +43,6 @@ pub(super) fn run(command: &Command, settings: &Settings) -> anyhow::Result<()> 
     let mut store = Store::open(&settings.data_dir)?;
     match command {
         Command::Create(create) => {
-            
             let account = store.create_account(&NewAccount {
                 name: &create.name,
                 parent: create.parent.as_deref(),
@@ -83,7 +82,16 @@ fn as_row(account: &AccountRecord) -> Vec<String> {
         account.id.to_string(),
         account.name.clone(),
         account.realm.clone().unwrap_or_default(),
-        account.parent.as_ref().map(ToString::to_string).unwrap_or_default(),
-        if account.enabled { "enabled" } else { "disabled" }.into(),
+        account
+            .parent
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
+        if account.enabled {
+            "enabled"
+        } else {
+            "disabled"
+        }
+        .into(),
     ]
 }

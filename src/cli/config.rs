@@ -33,13 +33,20 @@ pub(super) fn run(command: &Command, layers: &Layers) -> anyhow::Result<()> {
         }
         Command::Show { json: true } => {
             let show = |shown: Shown| {
-                (shown.name.to_owned(), json!({"value": shown.value, "origin": shown.origin.to_string()}))
+                (
+                    shown.name.to_owned(),
+                    json!({"value": shown.value, "origin": shown.origin.to_string()}),
+                )
             };
             output::json(&layers.shown().into_iter().map(show).collect::<Value>());
         }
         Command::Show { json: false } => {
             let row = |shown: Shown| {
-                let value = if shown.value.is_empty() { "-".to_owned() } else { shown.value };
+                let value = if shown.value.is_empty() {
+                    "-".to_owned()
+                } else {
+                    shown.value
+                };
                 vec![shown.name.to_owned(), value, shown.origin.to_string()]
             };
             let rows: Vec<_> = layers.shown().into_iter().map(row).collect();

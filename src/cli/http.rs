@@ -21,17 +21,30 @@ pub(super) fn call(
     method: &str,
     path: &str,
     token: &Token,
-    body: &Value,
+    body: String,
 ) -> anyhow::Result<(u16, Value)> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let answer = async { timeout(PATIENCE, send(address, method, path, token, body)).await };
-    let answer = runtime.block_on(answer).map_err(|_| anyhow!("no answer in time"));
-    answer.flatten().with_context(|| format!("http://{address}{path}: is the gateway running?"))
+    let answer = runtime
+        .block_on(answer)
+        .map_err(|_| anyhow!("no answer in time"));
+    answer
+        .flatten()
+        .with_context(|| format!("http://{address}{path}: is the gateway running?"))
 }
 
-async fn send(address: &str, method: &str, path: &str, token: &Token, body: &Value) -> anyhow::Result<(u16, Value)> {
+async fn send(
+    address: &str,
+    method: &str,
+    path: &str,
+    token: &Token,
+    body: String,
+) -> anyhow::Result<(u16, Value)> {
     let stream = TcpStream::connect(address).await?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
     let request = Request::builder()
         .method(method)
@@ -39,11 +52,12 @@ async fn send(address: &str, method: &str, path: &str, token: &Token, body: &Val
         .header("host", address)
         .header("content-type", "application/json")
         .header("x-auth-token", token.expose())
-        .body(Full::new(Bytes::from(body.to_string())))?;
+        .body(Full::new(Bytes::from(body)))?;
     let response = sender.send_request(request).await?;
     let status = response.status().as_u16();
     let bytes = response.into_body().collect().await?.to_bytes();
-    let answer = serde_json::from_slice(&bytes).context("the answer is not JSON: is another program on this port?")?;
+    let answer = serde_json::from_slice(&bytes)
+        .context("the answer is not JSON: is another program on this port?")?;
     Ok((status, answer))
 }
 

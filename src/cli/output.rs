@@ -21,7 +21,10 @@ pub(super) fn table(head: &[&str], rows: &[Vec<String>]) {
         }
     }
     let print = |cells: &[&str]| {
-        let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        let padded = cells
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:width$}"));
         line(padded.collect::<Vec<_>>().join("  ").trim_end());
     };
     print(head);

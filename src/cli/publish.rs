@@ -4,7 +4,7 @@ use std::io::Read;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{http, output, token};
 use crate::settings::Settings;
@@ -35,19 +35,29 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, settings: &Settings) -> anyhow::Result<()> {
     let mut text = String::new();
     if arguments.file == "-" {
-        std::io::stdin().read_to_string(&mut text).context("standard input")?;
+        std::io::stdin()
+            .read_to_string(&mut text)
+            .context("standard input")?;
     } else {
-        text = std::fs::read_to_string(&arguments.file).with_context(|| format!("file {}", arguments.file))?;
+        text = std::fs::read_to_string(&arguments.file)
+            .with_context(|| format!("file {}", arguments.file))?;
     }
     let payload: Value = serde_json::from_str(&text).context("the event is not JSON")?;
     if !payload.is_object() {
         bail!("the event is not a JSON object");
     }
-    let address = settings.api_address().context("api.port is off: there is no way to reach the gateway")?;
+    let address = settings
+        .api_address()
+        .context("api.port is off: there is no way to reach the gateway")?;
     let store = Store::open(&settings.data_dir)?;
     let token = token::issue(&store, &store.master()?, TOKEN_TTL)?;
-    let body = json!({"data":{"exchange":arguments.exchange,"routing_key":arguments.routing_key,"payload":payload}});
-    let (status, answer) = http::call(&address, "PUT", "/v2/events", &token, &body)?;
+    // The event goes out as it is: order of keys and digits of numbers included.
+    let body = format!(
+        "{{\"data\":{{\"exchange\":{},\"routing_key\":{},\"payload\":{text}}}}}",
+        Value::from(arguments.exchange.as_str()),
+        Value::from(arguments.routing_key.as_str()),
+    );
+    let (status, answer) = http::call(&address, "PUT", "/v2/events", &token, body)?;
     if status != 201 {
         bail!("the gateway answered {status}: {}", http::reason(&answer));
     }

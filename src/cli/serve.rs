@@ -13,14 +13,20 @@ use crate::telemetry::logging;
 
 pub(super) fn run(settings: Settings) -> anyhow::Result<()> {
     logging::start(&settings.log_level, settings.log_format);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(serve(settings))
 }
 
 async fn serve(settings: Settings) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("no signal handler")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("no signal handler")?;
-    let source = if settings.amqp.is_some() { "RabbitMQ" } else { "embedded event bus" };
+    let source = if settings.amqp.is_some() {
+        "RabbitMQ"
+    } else {
+        "embedded event bus"
+    };
     let development = settings.tls.is_none();
     let ttl = settings.token_ttl.as_secs();
     let mut running = app::start(settings).await?;
@@ -40,8 +46,15 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
 }
 
 fn greet(running: &Running, source: &str, development: bool) {
-    line(&format!("blackhole {} is ready, events from: {source}", env!("CARGO_PKG_VERSION")));
-    let note = if development { "  (development certificate)" } else { "" };
+    line(&format!(
+        "blackhole {} is ready, events from: {source}",
+        env!("CARGO_PKG_VERSION")
+    ));
+    let note = if development {
+        "  (development certificate)"
+    } else {
+        ""
+    };
     let show = |name: &str, scheme: &str, address: Option<SocketAddr>, note: &str| match address {
         Some(address) => line(&format!("  {name:<4} {scheme}://{address}{note}")),
         None => line(&format!("  {name:<4} off")),
@@ -60,17 +73,24 @@ fn introduce(running: &Running, ttl: u64) {
     line(&format!("  user      {}", first.username));
     line(&format!("  password  {}", first.password.expose()));
     let directory = running.authority().directory();
-    let token = directory
-        .account(&first.account)
-        .and_then(|account| running.authority().issue(account, None, "cb_api_auth", unix_now() + ttl).ok());
+    let token = directory.account(&first.account).and_then(|account| {
+        running
+            .authority()
+            .issue(account, None, "cb_api_auth", unix_now() + ttl)
+            .ok()
+    });
     if let (Some(token), Some(ws)) = (token, running.ws) {
         let subscribe = serde_json::json!({
             "action": "subscribe",
             "auth_token": token.expose(),
-            "data": {"account_id": first.account.as_str(), "binding": "call.*.*"},
+            "data": {"account_id": "*", "binding": "call.*.*"},
         });
         line("");
-        line("Watch calls (needs Node.js; the token is good for a while, `blackhole token` makes another):");
-        line(&format!("  npx wscat -c ws://{ws} -w 86400 -x '{subscribe}'"));
+        line(
+            "Watch the calls of all accounts (needs Node.js; `blackhole token --account master` makes a new token):",
+        );
+        line(&format!(
+            "  npx wscat -c ws://{ws} -w 86400 -x '{subscribe}'"
+        ));
     }
 }

@@ -23,7 +23,9 @@ pub(super) struct Arguments {
 }
 
 fn parse_ttl(text: &str) -> Result<u64, String> {
-    let ttl = duration(text).map(|ttl| ttl.as_secs()).filter(|ttl| *ttl > 0);
+    let ttl = duration(text)
+        .map(|ttl| ttl.as_secs())
+        .filter(|ttl| *ttl > 0);
     ttl.ok_or_else(|| "allowed is 1s and more (units s, m, h, d)".into())
 }
 

@@ -7,7 +7,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::output;
-use crate::auth::{PrivLevel, Secret, UserRecord};
+use crate::auth::{PrivLevel, UserRecord};
+use crate::model::Secret;
 use crate::settings::Settings;
 use crate::store::Store;
 
@@ -72,9 +73,16 @@ pub(super) fn run(command: &Command, settings: &Settings) -> anyhow::Result<()> 
             }
         }
         Command::List { account, json } => {
-            let account = account.as_deref().map(|account| store.find_account(account)).transpose()?;
+            let account = account
+                .as_deref()
+                .map(|account| store.find_account(account))
+                .transpose()?;
             let mut users = store.users()?;
-            users.retain(|user| account.as_ref().is_none_or(|account| user.account == account.id));
+            users.retain(|user| {
+                account
+                    .as_ref()
+                    .is_none_or(|account| user.account == account.id)
+            });
             if *json {
                 output::json(&users.iter().map(as_json).collect());
             } else {
@@ -91,7 +99,9 @@ fn ask() -> anyhow::Result<Secret> {
         rpassword::prompt_password("Password: ").context("no password")?
     } else {
         let mut line = String::new();
-        stdin().read_line(&mut line).context("no password on standard input")?;
+        stdin()
+            .read_line(&mut line)
+            .context("no password on standard input")?;
         line.trim_end_matches(['\r', '\n']).to_owned()
     };
     Ok(Secret::new(password))

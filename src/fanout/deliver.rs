@@ -78,12 +78,17 @@ impl<M: Receiver> Dispatcher<M> {
 
     /// Routes one event and queues its frames. Never waits.
     pub fn dispatch(&mut self, event: &Event) -> Result<Delivered, Refused> {
-        let exchange = self.catalogue.exchange(&event.exchange).ok_or(Refused::UnknownExchange)?;
-        let peek = peek(&event.body, exchange, &event.routing_key).map_err(|error| match error {
-            Unroutable::Json(_) => Refused::NotJson,
-            Unroutable::Incomplete => Refused::Incomplete,
-        })?;
-        self.index.matching(&event.exchange, &peek.routing_key, &mut self.groups);
+        let exchange = self
+            .catalogue
+            .exchange(&event.exchange)
+            .ok_or(Refused::UnknownExchange)?;
+        let peek =
+            peek(&event.body, exchange, &event.routing_key).map_err(|error| match error {
+                Unroutable::Json(_) => Refused::NotJson,
+                Unroutable::Incomplete => Refused::Incomplete,
+            })?;
+        self.index
+            .matching(&event.exchange, &peek.routing_key, &mut self.groups);
         let mut delivered = Delivered::default();
         let account = peek.account.as_deref();
         self.groups.retain(|group| {
@@ -98,7 +103,11 @@ impl<M: Receiver> Dispatcher<M> {
         normalise(&event.body, &mut self.data).map_err(|_| Refused::NotJson)?;
         let tail = tail(peek.name, &peek.routing_key, &self.data);
         for group in self.groups.drain(..) {
-            let text = frame(&group.subscribed_key, &group.key_for(&peek.routing_key), &tail);
+            let text = frame(
+                &group.subscribed_key,
+                &group.key_for(&peek.routing_key),
+                &tail,
+            );
             let bytes = text.len() as u64;
             let frame = M::Frame::from(text);
             group.for_each_member(|member| {
@@ -153,17 +162,27 @@ mod tests {
             let catalogue = Arc::new(Catalogue::builtin());
             let index = Arc::new(Index::default());
             let dispatcher = Dispatcher::new(catalogue.clone(), index.clone());
-            Self { catalogue, index, dispatcher }
+            Self {
+                catalogue,
+                index,
+                dispatcher,
+            }
         }
 
         fn subscriptions(&self, id: &str, binding: &str) -> Vec<Subscription> {
             let plan = self.catalogue.validate(binding).expect("valid");
-            let realm = if id == A { "a3f1c2.sip.example.net" } else { "other.example.net" };
+            let realm = if id == A {
+                "a3f1c2.sip.example.net"
+            } else {
+                "other.example.net"
+            };
             let account = Account {
                 scope: AccountId::parse(id).map_or(Scope::All, Scope::One),
                 realm: Some(realm.into()),
             };
-            self.catalogue.expand(&plan, &account, false).expect("expands")
+            self.catalogue
+                .expand(&plan, &account, false)
+                .expect("expands")
         }
 
         fn socket(&self, id: &str, bindings: &[&str]) -> Socket {
@@ -203,15 +222,28 @@ mod tests {
                     continue;
                 }
                 let socket = rig.socket(id, &[binding]);
-                rig.publish(field("exchange"), field("routing_key"), &event["payload"].to_string())
-                    .expect("delivered");
+                rig.publish(
+                    field("exchange"),
+                    field("routing_key"),
+                    &event["payload"].to_string(),
+                )
+                .expect("delivered");
                 let frames = socket.frames.lock().expect("a lock").clone();
                 // Section 9: the literal `*` of a fax without account reaches account `*` only.
                 let expected = request["socket_match"] == true
-                    && (id == "*" || text("matched_subscription_key") != format!("fax.status.{id}.*")
-                        || field("routing_key").starts_with(&format!("fax.status.{A}.")) && id == A);
-                assert_eq!(frames.len(), usize::from(expected), "{id} {binding} {}", event["description"]);
-                let Some(frame) = frames.first() else { continue };
+                    && (id == "*"
+                        || text("matched_subscription_key") != format!("fax.status.{id}.*")
+                        || field("routing_key").starts_with(&format!("fax.status.{A}."))
+                            && id == A);
+                assert_eq!(
+                    frames.len(),
+                    usize::from(expected),
+                    "{id} {binding} {}",
+                    event["description"]
+                );
+                let Some(frame) = frames.first() else {
+                    continue;
+                };
                 let frame: Value = serde_json::from_str(frame).expect("JSON");
                 assert_eq!(
                     frame,
@@ -234,7 +266,9 @@ mod tests {
         let mine = rig.socket(A, &["fax.status.*"]);
         let all = rig.socket("*", &["fax.status.*"]);
         let body = format!(r#"{{"Account-ID":"{B}","Event-Name":"status"}}"#);
-        let delivered = rig.publish("faxes", &format!("fax.status.{A}.x"), &body).expect("ok");
+        let delivered = rig
+            .publish("faxes", &format!("fax.status.{A}.x"), &body)
+            .expect("ok");
         assert_eq!((delivered.deliveries, delivered.withheld), (1, 1));
         assert!(mine.frames.lock().expect("a lock").is_empty());
         assert_eq!(all.frames.lock().expect("a lock").len(), 1);
@@ -243,21 +277,35 @@ mod tests {
     #[test]
     fn overlapping_bindings_get_a_frame_each() {
         let mut rig = Rig::new();
-        let socket = rig.socket(A, &["call.CHANNEL_CREATE.*", "call.*.*", "call.CHANNEL_CREATE.x"]);
+        let socket = rig.socket(
+            A,
+            &["call.CHANNEL_CREATE.*", "call.*.*", "call.CHANNEL_CREATE.x"],
+        );
         let body = format!(
             r#"{{"Event-Name":"CHANNEL_CREATE","Call-ID":"x","Custom-Channel-Vars":{{"Account-ID":"{A}"}}}}"#
         );
-        let delivered = rig.publish("callevt", "call.CHANNEL_CREATE.x", &body).expect("ok");
+        let delivered = rig
+            .publish("callevt", "call.CHANNEL_CREATE.x", &body)
+            .expect("ok");
         assert_eq!(delivered.deliveries, 3);
         let mut keys: Vec<String> = socket
             .frames
             .lock()
             .expect("a lock")
             .iter()
-            .map(|frame| serde_json::from_str::<Value>(frame).expect("JSON")["subscribed_key"].to_string())
+            .map(|frame| {
+                serde_json::from_str::<Value>(frame).expect("JSON")["subscribed_key"].to_string()
+            })
             .collect();
         keys.sort();
-        assert_eq!(keys, ["\"call.*.*\"", "\"call.CHANNEL_CREATE.*\"", "\"call.CHANNEL_CREATE.x\""]);
+        assert_eq!(
+            keys,
+            [
+                "\"call.*.*\"",
+                "\"call.CHANNEL_CREATE.*\"",
+                "\"call.CHANNEL_CREATE.x\""
+            ]
+        );
     }
 
     #[test]
@@ -265,7 +313,10 @@ mod tests {
         let mut rig = Rig::new();
         assert_eq!(rig.publish("faxes", "k", "no"), Err(Refused::NotJson));
         assert_eq!(rig.publish("callevt", "k", "{}"), Err(Refused::Incomplete));
-        assert_eq!(rig.publish("nowhere", "k", "{}"), Err(Refused::UnknownExchange));
+        assert_eq!(
+            rig.publish("nowhere", "k", "{}"),
+            Err(Refused::UnknownExchange)
+        );
         assert_eq!(rig.publish("faxes", "k", "{}"), Ok(Delivered::default()));
     }
 }

@@ -21,9 +21,8 @@ pub(super) fn tail(name: Option<&str>, routing_key: &str, data: &str) -> String 
 
 /// The whole frame for one group.
 pub(super) fn frame(subscribed_key: &str, subscription_key: &str, tail: &str) -> String {
-    let mut frame = String::with_capacity(
-        tail.len() + subscribed_key.len() + subscription_key.len() + 72,
-    );
+    let mut frame =
+        String::with_capacity(tail.len() + subscribed_key.len() + subscription_key.len() + 72);
     frame.push_str("{\"action\":\"event\",\"subscribed_key\":");
     frame.push_str(&quoted(subscribed_key));
     frame.push_str(",\"subscription_key\":");

@@ -107,12 +107,19 @@ impl Writer<'_, '_> {
     /// Writes a key in its public form; gives its place in `out`, quotes included.
     fn key(&mut self, key: RawString<'_>, at: usize) -> Result<Range<usize>, BadJson> {
         let from = self.out.len();
-        let public = |c: char| if c == '-' { '_' } else { c.to_ascii_lowercase() };
+        let public = |c: char| {
+            if c == '-' {
+                '_'
+            } else {
+                c.to_ascii_lowercase()
+            }
+        };
         if key.escaped {
             // An escape can hide a capital or a hyphen.
             let plain = key.decode().ok_or(BadJson { at })?;
             let plain: String = plain.chars().map(public).collect();
-            self.out.push_str(&serde_json::Value::String(plain).to_string());
+            self.out
+                .push_str(&serde_json::Value::String(plain).to_string());
         } else {
             self.out.push('"');
             self.out.extend(key.raw.chars().map(public));
@@ -145,7 +152,10 @@ impl Writer<'_, '_> {
                 order.push((key, value));
             }
         }
-        let members: Vec<String> = order.iter().map(|(key, value)| format!("{key}:{value}")).collect();
+        let members: Vec<String> = order
+            .iter()
+            .map(|(key, value)| format!("{key}:{value}"))
+            .collect();
         let merged = format!("{{{}}}", members.join(","));
         self.out.truncate(start);
         self.out.push_str(&merged);
@@ -185,7 +195,8 @@ mod tests {
         for file in std::fs::read_dir(folder).expect("the fixtures") {
             let text = std::fs::read_to_string(file.expect("a file").path()).expect("text");
             let event: Value = serde_json::from_str(&text).expect("JSON");
-            let data: Value = serde_json::from_str(&normalised(&event["payload"].to_string())).expect("JSON");
+            let data: Value =
+                serde_json::from_str(&normalised(&event["payload"].to_string())).expect("JSON");
             assert_eq!(data, event["expected_data"], "{}", event["description"]);
             checked += 1;
         }
@@ -196,7 +207,10 @@ mod tests {
     fn worked_examples() {
         for (body, expected) in [
             (r#"{ "Call-ID" : "x" }"#, r#"{"call_id":"x"}"#),
-            (r#"{"Server-ID":"","Node":"apps@h","App":1}"#, r#"{"app":1}"#),
+            (
+                r#"{"Server-ID":"","Node":"apps@h","App":1}"#,
+                r#"{"app":1}"#,
+            ),
             (r#"{"N-A":{"Node":"n"}}"#, r#"{"n_a":{"node":"n"}}"#),
             (r#"{"UPPER-lower Mixed":1}"#, r#"{"upper_lower mixed":1}"#),
             (r#"{"X":null}"#, "{}"),
@@ -205,8 +219,14 @@ mod tests {
                 r#"{"X":[{"Y-Z":null},null,"A-B",[{"C-D":1}]]}"#,
                 r#"{"x":[{},null,"A-B",[{"c_d":1}]]}"#,
             ),
-            (r#"{"Dup-Key":1,"b":3,"dup_key":2}"#, r#"{"dup_key":2,"b":3}"#),
-            (r#"{"a":1.0,"b":123456789012345678901234567890,"c":1e5}"#, r#"{"a":1.0,"b":123456789012345678901234567890,"c":1e5}"#),
+            (
+                r#"{"Dup-Key":1,"b":3,"dup_key":2}"#,
+                r#"{"dup_key":2,"b":3}"#,
+            ),
+            (
+                r#"{"a":1.0,"b":123456789012345678901234567890,"c":1e5}"#,
+                r#"{"a":1.0,"b":123456789012345678901234567890,"c":1e5}"#,
+            ),
             (r#"{"\u0041-B":1,"a_b":2}"#, r#"{"a_b":2}"#),
             (r#"{"\u004eode":1}"#, "{}"),
             (r#"{"É-Ü":1}"#, r#"{"É_Ü":1}"#),
@@ -234,7 +254,10 @@ mod tests {
                         !(value.is_null() || depth == 0 && PRIVATE.contains(&key.as_str()))
                     })
                     .map(|(key, value)| {
-                        (key.to_ascii_lowercase().replace('-', "_"), by_tree(value, depth + 1))
+                        (
+                            key.to_ascii_lowercase().replace('-', "_"),
+                            by_tree(value, depth + 1),
+                        )
                     })
                     .collect::<Map<_, _>>(),
             ),

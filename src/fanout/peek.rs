@@ -45,15 +45,24 @@ pub(super) fn peek<'a>(
     };
     let mut scanner = Scanner::new(body);
     scanner.space();
-    each_member(&mut scanner, 0, |key, value| fields.take(exchange, key, value))?;
+    each_member(&mut scanner, 0, |key, value| {
+        fields.take(exchange, key, value)
+    })?;
     scanner.end()?;
 
-    let named = fields.accounts.into_iter().flatten().find(|account| !account.is_empty());
+    let named = fields
+        .accounts
+        .into_iter()
+        .flatten()
+        .find(|account| !account.is_empty());
     let routing_key = match exchange.key_step {
         KeyStep::Published => Cow::Borrowed(published_key),
         KeyStep::Call => {
             let name = fields.name.and_then(text).ok_or(Unroutable::Incomplete)?;
-            let call_id = fields.call_id.and_then(text).ok_or(Unroutable::Incomplete)?;
+            let call_id = fields
+                .call_id
+                .and_then(text)
+                .ok_or(Unroutable::Incomplete)?;
             let account = named.as_deref().unwrap_or("undefined");
             Cow::Owned(format!("call.{account}.{name}.{}", topic::encode(&call_id)))
         }
@@ -134,7 +143,9 @@ fn each_member<'a>(
 fn text(value: &str) -> Option<Cow<'_, str>> {
     let raw = value.strip_prefix('"')?.strip_suffix('"')?;
     let escaped = raw.contains('\\');
-    RawString { raw, escaped }.decode().filter(|text| !text.is_empty())
+    RawString { raw, escaped }
+        .decode()
+        .filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]
@@ -146,7 +157,11 @@ mod tests {
     const A: &str = "a1b2c3d4e5f60718293a4b5c6d7e8f90";
 
     fn peeked<'a>(exchange: &str, key: &'a str, body: &'a str) -> Result<Peek<'a>, Unroutable> {
-        peek(body, Catalogue::builtin().exchange(exchange).expect("known"), key)
+        peek(
+            body,
+            Catalogue::builtin().exchange(exchange).expect("known"),
+            key,
+        )
     }
 
     #[test]
@@ -159,7 +174,10 @@ mod tests {
             let body = event["payload"].to_string();
             let peek = peeked(field("exchange"), field("routing_key"), &body).expect("routable");
             assert_eq!(peek.routing_key, field("expected_routing_key"));
-            assert_eq!(peek.name.and_then(super::text).as_deref(), event["expected_name"].as_str());
+            assert_eq!(
+                peek.name.and_then(super::text).as_deref(),
+                event["expected_name"].as_str()
+            );
         }
     }
 
@@ -169,14 +187,34 @@ mod tests {
         let key = format!("doc_created.{database}-202611.fax.x");
         for (exchange, key, body, expected) in [
             ("faxes", "k", format!(r#"{{"Account-ID":"{A}"}}"#), Some(A)),
-            ("faxes", "k", format!(r#"{{"Custom-Channel-Vars":{{"Account-ID":"{A}"}}}}"#), Some(A)),
+            (
+                "faxes",
+                "k",
+                format!(r#"{{"Custom-Channel-Vars":{{"Account-ID":"{A}"}}}}"#),
+                Some(A),
+            ),
             ("faxes", "k", r#"{"Custom-Channel-Vars":1}"#.into(), None),
             ("faxes", "k", r#"{"Account-ID":null}"#.into(), None),
             ("faxes", "k", r#"{"Account-ID":""}"#.into(), None),
-            ("faxes", "k", r#"{"Account-ID":"a","Account-ID":"b"}"#.into(), Some("b")),
+            (
+                "faxes",
+                "k",
+                r#"{"Account-ID":"a","Account-ID":"b"}"#.into(),
+                Some("b"),
+            ),
             ("configuration", &key, "{}".into(), Some(A)),
-            ("configuration", &key, r#"{"Account-ID":"b"}"#.into(), Some("b")),
-            ("configuration", "doc_created.accounts.account.x", "{}".into(), None),
+            (
+                "configuration",
+                &key,
+                r#"{"Account-ID":"b"}"#.into(),
+                Some("b"),
+            ),
+            (
+                "configuration",
+                "doc_created.accounts.account.x",
+                "{}".into(),
+                None,
+            ),
         ] {
             let peek = peeked(exchange, key, &body).expect("routable");
             assert_eq!(peek.account.as_deref(), expected, "{body}");
@@ -189,7 +227,10 @@ mod tests {
             r#"{{"Event-Name":"CHANNEL_CREATE","Call-ID":"a.b@c","Account-ID":"no","Custom-Channel-Vars":{{"Account-ID":"{A}"}}}}"#
         );
         let peek = peeked("callevt", "call.CHANNEL_CREATE.other", &body).expect("routable");
-        assert_eq!(peek.routing_key, format!("call.{A}.CHANNEL_CREATE.a%2Eb%40c"));
+        assert_eq!(
+            peek.routing_key,
+            format!("call.{A}.CHANNEL_CREATE.a%2Eb%40c")
+        );
         assert_eq!(peek.account.as_deref(), Some(A));
 
         let body = r#"{"Event-Name":"CHANNEL_HOLD","Call-ID":"a","Account-ID":"no"}"#;
@@ -197,11 +238,22 @@ mod tests {
         assert_eq!(peek.routing_key, "call.undefined.CHANNEL_HOLD.a");
         assert_eq!(peek.account, None);
 
-        for body in ["{}", r#"{"Event-Name":"X"}"#, r#"{"Call-ID":"x","Event-Name":1}"#] {
-            assert_eq!(peeked("callevt", "k", body), Err(Unroutable::Incomplete), "{body}");
+        for body in [
+            "{}",
+            r#"{"Event-Name":"X"}"#,
+            r#"{"Call-ID":"x","Event-Name":1}"#,
+        ] {
+            assert_eq!(
+                peeked("callevt", "k", body),
+                Err(Unroutable::Incomplete),
+                "{body}"
+            );
         }
         for body in ["", "[]", "{}x", r#"{"a":nul}"#] {
-            assert!(matches!(peeked("callevt", "k", body), Err(Unroutable::Json(_))), "{body}");
+            assert!(
+                matches!(peeked("callevt", "k", body), Err(Unroutable::Json(_))),
+                "{body}"
+            );
         }
     }
 }

@@ -55,7 +55,9 @@ impl CloseReason {
     pub(super) fn frame(&self) -> Option<CloseFrame> {
         let (code, reason) = match self {
             Self::Client | Self::Session(Close::Dead) => return None,
-            Self::Session(Close::Login(limit)) => (1008, format!("no valid token within {limit:?}")),
+            Self::Session(Close::Login(limit)) => {
+                (1008, format!("no valid token within {limit:?}"))
+            }
             Self::Session(Close::Rate) => (1008, "rate limit ignored".into()),
             Self::Session(Close::Idle(limit)) => (1000, format!("no frame for {limit:?}")),
             Self::Session(Close::Expired) => (4401, "token expired".into()),
@@ -71,6 +73,9 @@ impl CloseReason {
         while !reason.is_char_boundary(end) {
             end -= 1;
         }
-        Some(CloseFrame { code: CloseCode::from(code), reason: reason[..end].into() })
+        Some(CloseFrame {
+            code: CloseCode::from(code),
+            reason: reason[..end].into(),
+        })
     }
 }

@@ -11,22 +11,22 @@ use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::Message;
 
 use super::close::CloseReason;
 use super::outbox::Waiting;
 use super::registry::{Handle, Registry};
 use crate::auth::Authority;
 use crate::catalogue::{Catalogue, Subscription};
+use crate::entropy::random_id;
 use crate::index::Index;
 use crate::model::SessionId;
 use crate::model::clock::unix_now;
 use crate::session::{Close, Done, Frame, Limits, Session, Step, Tick};
-use crate::source::Source;
 use crate::settings::SocketSettings;
-use crate::store::random_id;
+use crate::source::Source;
 use crate::telemetry::Metrics;
 
 /// Bytes. The library keeps a buffer of each size for every socket and zeroes the one for reading
@@ -60,7 +60,12 @@ pub struct Shared {
 }
 
 /// Serves an open websocket until its end. `read` came after the handshake already.
-pub(super) async fn serve<S>(stream: S, read: BytesMut, source: SocketAddr, shared: Arc<Shared>) -> CloseReason
+pub(super) async fn serve<S>(
+    stream: S,
+    read: BytesMut,
+    source: SocketAddr,
+    shared: Arc<Shared>,
+) -> CloseReason
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -71,14 +76,21 @@ where
         .max_write_buffer_size(usize::MAX)
         .max_message_size(Some(most))
         .max_frame_size(Some(most));
-    let socket = WebSocketStream::from_partially_read(stream, read.to_vec(), Role::Server, Some(config)).await;
+    let socket =
+        WebSocketStream::from_partially_read(stream, read.to_vec(), Role::Server, Some(config))
+            .await;
     let id = SessionId::new(&random_id());
     let now = Instant::now();
     let waiting = shared.settings.max_waiting_bytes;
     let handle = Arc::new(Handle::new(id.clone(), source, unix_now(), waiting));
     shared.registry.add(handle.clone());
     let session = Session::new(id, shared.catalogue.clone(), shared.limits.clone(), now);
-    let mut connection = Connection { socket, session, handle, shared };
+    let mut connection = Connection {
+        socket,
+        session,
+        handle,
+        shared,
+    };
     let reason = connection.run().await;
     connection.finish(&reason).await;
     reason
@@ -143,15 +155,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             step = match step {
                 Step::Authenticate(token) => {
                     let unix = unix_now();
-                    let verdict = self.shared.authority.verify(&token, unix).map_err(|error| error.to_string());
+                    let verdict = self
+                        .shared
+                        .authority
+                        .verify(&token, unix)
+                        .map_err(|error| error.to_string());
                     self.session.on_identity(verdict, now, unix)
                 }
-                Step::Authorise(identity, account) => {
-                    self.session.on_access(self.shared.authority.subscriber(&identity, &account))
-                }
+                Step::Authorise(identity, account) => self
+                    .session
+                    .on_access(self.shared.authority.subscriber(&identity, &account)),
                 Step::Listen(bindings) => {
                     let made = self.shared.source.listen(bindings).await;
-                    self.session.on_listening(made.map_err(|error| error.to_string()))
+                    self.session
+                        .on_listening(made.map_err(|error| error.to_string()))
                 }
                 Step::Done(done) => return self.carry_out(done).await,
             };
@@ -171,25 +188,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         for subscription in &done.bind {
             self.shared.index.bind(subscription, self.handle.clone());
         }
-        self.shared.metrics.subscriptions.inc_by(count(done.bind.len()));
+        self.shared
+            .metrics
+            .subscriptions
+            .inc_by(count(done.bind.len()));
         if done.relist {
             self.handle.relist(self.session.listing());
         }
         self.release(done.unbind).await;
-        done.close.map_or(Ok(()), |close| Err(CloseReason::Session(close)))
+        done.close
+            .map_or(Ok(()), |close| Err(CloseReason::Session(close)))
     }
 
     async fn tick(&mut self) -> Result<(), CloseReason> {
         match self.session.on_deadline(Instant::now()) {
             Tick::Nothing => Ok(()),
             Tick::Close(close) => Err(CloseReason::Session(close)),
-            Tick::Ping => self.guarded(async |socket| socket.send(Message::Ping(Bytes::new())).await).await,
+            Tick::Ping => {
+                self.guarded(async |socket| socket.send(Message::Ping(Bytes::new())).await)
+                    .await
+            }
         }
     }
 
     /// Everything that waits, in as few writes as its size allows.
     async fn write(&mut self, batch: &mut VecDeque<Waiting>) -> Result<(), CloseReason> {
-        let events = batch.iter().filter(|waiting| waiting.received.is_some()).count();
+        let events = batch
+            .iter()
+            .filter(|waiting| waiting.received.is_some())
+            .count();
         let oldest = batch.iter().find_map(|waiting| waiting.received);
         self.guarded(async |socket| {
             for waiting in batch.drain(..) {
@@ -233,7 +260,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         // What was queued before the close still goes out, for whoever reads.
         let mut rest = VecDeque::new();
-        if matches!(reason, CloseReason::GoingAway | CloseReason::Restart | CloseReason::Session(_)) {
+        if matches!(
+            reason,
+            CloseReason::GoingAway | CloseReason::Restart | CloseReason::Session(_)
+        ) {
             let waiting = timeout(Duration::ZERO, self.handle.outbox.take(&mut rest)).await;
             debug_assert!(waiting.is_ok() || rest.is_empty());
         }
@@ -263,12 +293,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         for subscription in subscriptions {
             self.shared.index.unbind(subscription, &self.handle.id);
         }
-        self.shared.metrics.subscriptions.dec_by(count(subscriptions.len()));
+        self.shared
+            .metrics
+            .subscriptions
+            .dec_by(count(subscriptions.len()));
     }
 
     async fn release(&self, subscriptions: Vec<Subscription>) {
         if !subscriptions.is_empty() {
-            let bindings = subscriptions.into_iter().map(|subscription| subscription.broker).collect();
+            let bindings = subscriptions
+                .into_iter()
+                .map(|subscription| subscription.broker)
+                .collect();
             self.shared.source.release(bindings).await;
         }
     }

@@ -38,8 +38,16 @@ impl Refusal {
 
     fn response(self) -> String {
         let (status, headers, text) = match self {
-            Self::Malformed => ("400 Bad Request", "", "This is not a valid WebSocket handshake."),
-            Self::Method => ("405 Method Not Allowed", "Allow: GET\r\n", "A WebSocket handshake is a GET."),
+            Self::Malformed => (
+                "400 Bad Request",
+                "",
+                "This is not a valid WebSocket handshake.",
+            ),
+            Self::Method => (
+                "405 Method Not Allowed",
+                "Allow: GET\r\n",
+                "A WebSocket handshake is a GET.",
+            ),
             Self::NoWebSocket => (
                 "426 Upgrade Required",
                 "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
@@ -55,7 +63,11 @@ impl Refusal {
                 "Retry-After: 60\r\n",
                 "Too many open sockets from this address.",
             ),
-            Self::HeadTooLong => ("431 Request Header Fields Too Large", "", "The request's head is too long."),
+            Self::HeadTooLong => (
+                "431 Request Header Fields Too Large",
+                "",
+                "The request's head is too long.",
+            ),
         };
         format!(
             "HTTP/1.1 {status}\r\n{headers}Content-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}\n",
@@ -74,7 +86,10 @@ pub(super) struct Gate<'a> {
 
 /// Reads the request and answers it. `Ok(Ok(..))`: the websocket is open, and these bytes came after
 /// the head already. `Ok(Err(..))`: refused, and told so.
-pub(super) async fn accept<S>(stream: &mut S, gate: &Gate<'_>) -> std::io::Result<Result<BytesMut, Refusal>>
+pub(super) async fn accept<S>(
+    stream: &mut S,
+    gate: &Gate<'_>,
+) -> std::io::Result<Result<BytesMut, Refusal>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -120,11 +135,18 @@ fn check(read: &[u8], gate: &Gate<'_>) -> Option<Result<(usize, String), Refusal
         Err(_) => return Some(Err(Refusal::Malformed)),
     };
     let header = |name: &str| {
-        let found = request.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+        let found = request
+            .headers
+            .iter()
+            .find(|header| header.name.eq_ignore_ascii_case(name));
         found.and_then(|header| std::str::from_utf8(header.value).ok())
     };
     let lists = |name: &str, token: &str| {
-        header(name).is_some_and(|value| value.split(',').any(|part| part.trim().eq_ignore_ascii_case(token)))
+        header(name).is_some_and(|value| {
+            value
+                .split(',')
+                .any(|part| part.trim().eq_ignore_ascii_case(token))
+        })
     };
     if request.method != Some("GET") {
         return Some(Err(Refusal::Method));
@@ -173,27 +195,46 @@ mod tests {
             ("HTTP/1.1", "HTTP/1.0", Refusal::Malformed),
             ("GET /any", "\u{1}", Refusal::Malformed),
         ] {
-            assert_eq!(checked(&GOOD.replace(from, to), false), Some(Err(expected)), "{to}");
+            assert_eq!(
+                checked(&GOOD.replace(from, to), false),
+                Some(Err(expected)),
+                "{to}"
+            );
         }
     }
 
     #[tokio::test]
     async fn a_plain_request_is_told_what_this_port_is() {
         let (mut client, mut server) = tokio::io::duplex(16 * 1024);
-        client.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").await.expect("written");
-        let gate = Gate { origins: &[], full: false };
+        client
+            .write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+            .await
+            .expect("written");
+        let gate = Gate {
+            origins: &[],
+            full: false,
+        };
         let outcome = accept(&mut server, &gate).await.expect("answered");
         assert_eq!(outcome.expect_err("refused"), Refusal::NoWebSocket);
         let mut answer = String::new();
         client.read_to_string(&mut answer).await.expect("read");
-        assert!(answer.starts_with("HTTP/1.1 426 Upgrade Required\r\n"), "{answer}");
+        assert!(
+            answer.starts_with("HTTP/1.1 426 Upgrade Required\r\n"),
+            "{answer}"
+        );
     }
 
     #[tokio::test]
     async fn an_endless_head_is_cut() {
         let (mut client, mut server) = tokio::io::duplex(64 * 1024);
-        client.write_all(format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(20_000)).as_bytes()).await.expect("written");
-        let gate = Gate { origins: &[], full: false };
+        client
+            .write_all(format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(20_000)).as_bytes())
+            .await
+            .expect("written");
+        let gate = Gate {
+            origins: &[],
+            full: false,
+        };
         let outcome = accept(&mut server, &gate).await.expect("answered");
         assert_eq!(outcome.expect_err("refused"), Refusal::HeadTooLong);
     }

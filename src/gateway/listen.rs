@@ -43,7 +43,11 @@ impl Transport {
 
 /// Opens a port; a socket of an earlier process in TIME_WAIT does not hinder.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
@@ -66,7 +70,13 @@ pub async fn serve(
         match accepted {
             Ok((stream, peer)) => {
                 let span = tracing::debug_span!("socket", %peer, transport = transport.name());
-                let task = serve_one(stream, peer, transport.clone(), shared.clone(), stop.clone());
+                let task = serve_one(
+                    stream,
+                    peer,
+                    transport.clone(),
+                    shared.clone(),
+                    stop.clone(),
+                );
                 tasks.spawn(task.instrument(span));
             }
             Err(error) => {

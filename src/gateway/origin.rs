@@ -5,7 +5,10 @@
 /// on any port and scheme; localhost; what the settings list.
 pub(super) fn allowed(origin: Option<&str>, host: Option<&str>, listed: &[String]) -> bool {
     let Some(origin) = origin else { return true };
-    if listed.iter().any(|allowed| allowed == "*" || allowed == origin) {
+    if listed
+        .iter()
+        .any(|allowed| allowed == "*" || allowed == origin)
+    {
         return true;
     }
     let Some((_, authority)) = origin.split_once("://") else {
@@ -50,9 +53,17 @@ mod tests {
         ] {
             assert_eq!(allowed(origin, host, &listed), expected, "{origin:?}");
         }
-        assert!(allowed(Some("https://evil.example"), host, &["*".to_owned()]));
+        assert!(allowed(
+            Some("https://evil.example"),
+            host,
+            &["*".to_owned()]
+        ));
         assert!(allowed(Some("null"), host, &["null".to_owned()]));
-        assert!(allowed(Some("http://[2001:db8::1]:8000"), Some("[2001:db8::1]:5555"), &[]));
+        assert!(allowed(
+            Some("http://[2001:db8::1]:8000"),
+            Some("[2001:db8::1]:5555"),
+            &[]
+        ));
         assert!(!allowed(Some("http://evil.example"), None, &[]));
     }
 }

@@ -36,7 +36,11 @@ struct Queue {
 
 impl Outbox {
     pub(super) fn new(max_bytes: usize) -> Self {
-        Self { queue: Mutex::default(), ready: Notify::new(), max_bytes }
+        Self {
+            queue: Mutex::default(),
+            ready: Notify::new(),
+            max_bytes,
+        }
     }
 
     /// Appends a frame. `Err` tells how many bytes would wait: the queue is closed and emptied, and
@@ -50,7 +54,10 @@ impl Outbox {
             }
             let bytes = queue.bytes + cost;
             if bytes > self.max_bytes {
-                *queue = Queue { closed: true, ..Queue::default() };
+                *queue = Queue {
+                    closed: true,
+                    ..Queue::default()
+                };
                 return Err(bytes);
             }
             queue.bytes = bytes;
@@ -78,7 +85,10 @@ impl Outbox {
 
     /// How many bytes wait.
     pub(super) fn waiting(&self) -> usize {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).bytes
+        self.queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .bytes
     }
 }
 
@@ -94,14 +104,21 @@ mod tests {
         }
         let mut batch = VecDeque::new();
         outbox.take(&mut batch).await;
-        let texts: Vec<_> = batch.drain(..).map(|waiting| waiting.text.to_string()).collect();
+        let texts: Vec<_> = batch
+            .drain(..)
+            .map(|waiting| waiting.text.to_string())
+            .collect();
         assert_eq!(texts, ["1", "2", "3"]);
         for text in ["4", "5", "6"] {
             outbox.push(text.into(), None).expect("room again");
         }
         assert_eq!(outbox.waiting(), 3 * (OVERHEAD + 1));
         assert_eq!(outbox.push("7".into(), None), Err(4 * (OVERHEAD + 1)));
-        assert_eq!(outbox.waiting(), 0, "what nobody will read is freed at once");
+        assert_eq!(
+            outbox.waiting(),
+            0,
+            "what nobody will read is freed at once"
+        );
         assert_eq!(outbox.push("8".into(), None), Ok(()), "and told once");
     }
 }

@@ -34,7 +34,12 @@ pub struct Handle {
 }
 
 impl Handle {
-    pub(super) fn new(id: SessionId, source: SocketAddr, opened: u64, max_waiting_bytes: usize) -> Self {
+    pub(super) fn new(
+        id: SessionId,
+        source: SocketAddr,
+        opened: u64,
+        max_waiting_bytes: usize,
+    ) -> Self {
         Self {
             id,
             source,
@@ -66,7 +71,10 @@ impl Handle {
 
     /// Account, bindings, name and metadata as of now.
     pub fn listing(&self) -> Listing {
-        self.listing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.listing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     pub(super) fn relist(&self, listing: Listing) {
@@ -137,12 +145,19 @@ impl Registry {
     pub(super) fn count(self: &Arc<Self>, address: IpAddr) -> AddressGuard {
         let mut open = self.addresses.entry(address).or_insert(0);
         *open += 1;
-        AddressGuard { registry: self.clone(), address, open: *open }
+        AddressGuard {
+            registry: self.clone(),
+            address,
+            open: *open,
+        }
     }
 
     /// All sockets, in no order.
     pub fn all(&self) -> Vec<Arc<Handle>> {
-        self.sockets.iter().map(|entry| entry.value().clone()).collect()
+        self.sockets
+            .iter()
+            .map(|entry| entry.value().clone())
+            .collect()
     }
 
     /// How many sockets are open.
@@ -158,10 +173,12 @@ impl Registry {
 
 impl Drop for AddressGuard {
     fn drop(&mut self) {
-        self.registry.addresses.remove_if_mut(&self.address, |_, open| {
-            *open -= 1;
-            *open == 0
-        });
+        self.registry
+            .addresses
+            .remove_if_mut(&self.address, |_, open| {
+                *open -= 1;
+                *open == 0
+            });
     }
 }
 

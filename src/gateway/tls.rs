@@ -28,7 +28,10 @@ pub fn server_config(
         .and_then(Iterator::collect)
         .map_err(|error| TlsError(format!("certificate {}: {error}", certificate.display())))?;
     if chain.is_empty() {
-        return Err(TlsError(format!("certificate {}: no certificate in it", certificate.display())));
+        return Err(TlsError(format!(
+            "certificate {}: no certificate in it",
+            certificate.display()
+        )));
     }
     let private = PrivateKeyDer::from_pem_file(&key)
         .map_err(|error| TlsError(format!("key {}: {error}", key.display())))?;
@@ -46,15 +49,26 @@ fn development_certificate(dir: &Path) -> Result<(PathBuf, PathBuf), TlsError> {
         return Ok((certificate, key));
     }
     let fail = |error: &dyn std::fmt::Display| {
-        TlsError(format!("development certificate in {}: {error}", dir.display()))
+        TlsError(format!(
+            "development certificate in {}: {error}",
+            dir.display()
+        ))
     };
     let pair = KeyPair::generate().map_err(|error| fail(&error))?;
-    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).map_err(|error| fail(&error))?;
-    for address in [IpAddr::from([127, 0, 0, 1]), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])] {
-        params.subject_alt_names.push(rcgen::SanType::IpAddress(address));
+    let mut params =
+        CertificateParams::new(vec!["localhost".to_owned()]).map_err(|error| fail(&error))?;
+    for address in [
+        IpAddr::from([127, 0, 0, 1]),
+        IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]),
+    ] {
+        params
+            .subject_alt_names
+            .push(rcgen::SanType::IpAddress(address));
     }
     params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, "blackhole development");
+    params
+        .distinguished_name
+        .push(DnType::CommonName, "blackhole development");
     let made = params.self_signed(&pair).map_err(|error| fail(&error))?;
     std::fs::create_dir_all(dir).map_err(|error| fail(&error))?;
     write_private(&key, &pair.serialize_pem()).map_err(|error| fail(&error))?;
@@ -70,7 +84,12 @@ fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
     let mut options = std::fs::OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(text.as_bytes())
 }
 
@@ -86,7 +105,10 @@ mod tests {
         server_config(None, &dir).expect("made");
         let first = std::fs::read(dir.join("development.pem")).expect("there");
         server_config(None, &dir).expect("read again");
-        assert_eq!(std::fs::read(dir.join("development.pem")).expect("there"), first);
+        assert_eq!(
+            std::fs::read(dir.join("development.pem")).expect("there"),
+            first
+        );
     }
 
     #[test]
@@ -95,10 +117,14 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("x.pem");
         let paths = (path.clone(), path.clone());
-        let error = server_config(Some(&paths), folder.path()).expect_err("absent").to_string();
+        let error = server_config(Some(&paths), folder.path())
+            .expect_err("absent")
+            .to_string();
         assert!(error.contains("x.pem"), "{error}");
         std::fs::write(&path, "nothing").expect("written");
-        let error = server_config(Some(&paths), folder.path()).expect_err("empty").to_string();
+        let error = server_config(Some(&paths), folder.path())
+            .expect_err("empty")
+            .to_string();
         assert!(error.contains("no certificate in it"), "{error}");
     }
 }

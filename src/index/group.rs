@@ -21,8 +21,11 @@ pub trait Member: Clone {
 /// The index over all subscriptions of this node.
 #[derive(Debug)]
 pub struct Index<M> {
-    exchanges: RwLock<HashMap<Arc<str>, Trie<Vec<Arc<Group<M>>>>>>,
+    exchanges: RwLock<HashMap<Arc<str>, Trie<Groups<M>>>>,
 }
+
+/// Groups of one subscription key; they differ by account or by the client's binding.
+type Groups<M> = Vec<Arc<Group<M>>>;
 
 /// Sockets that subscribed to the same (account, client binding, subscription key).
 #[derive(Debug)]
@@ -54,7 +57,10 @@ impl<M> Default for Index<M> {
 impl<M: Member> Index<M> {
     /// Adds a member to the subscription's group. Doing so again changes nothing.
     pub fn bind(&self, subscription: &Subscription, member: M) {
-        let mut exchanges = self.exchanges.write().unwrap_or_else(PoisonError::into_inner);
+        let mut exchanges = self
+            .exchanges
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         let groups = exchanges
             .entry(subscription.exchange.clone())
             .or_default()
@@ -66,7 +72,10 @@ impl<M: Member> Index<M> {
             groups.push(Arc::new(Group::new(subscription)));
             &groups[groups.len() - 1]
         };
-        let mut members = group.members.write().unwrap_or_else(PoisonError::into_inner);
+        let mut members = group
+            .members
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         if !members.places.contains_key(member.session()) {
             let place = members.list.len();
             members.places.insert(member.session().clone(), place);
@@ -76,7 +85,10 @@ impl<M: Member> Index<M> {
 
     /// Removes a member from the subscription's group, and the group with its last member.
     pub fn unbind(&self, subscription: &Subscription, session: &SessionId) {
-        let mut exchanges = self.exchanges.write().unwrap_or_else(PoisonError::into_inner);
+        let mut exchanges = self
+            .exchanges
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         let Some(trie) = exchanges.get_mut(&subscription.exchange) else {
             return;
         };
@@ -101,7 +113,10 @@ impl<M: Member> Index<M> {
     /// databases match whatever their month is.
     pub fn matching(&self, exchange: &str, routing_key: &str, found: &mut Vec<Arc<Group<M>>>) {
         found.clear();
-        let exchanges = self.exchanges.read().unwrap_or_else(PoisonError::into_inner);
+        let exchanges = self
+            .exchanges
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         let Some(trie) = exchanges.get(exchange) else {
             return;
         };
@@ -123,7 +138,10 @@ impl<M: Member> Index<M> {
 
     /// Whether nothing is subscribed.
     pub fn is_empty(&self) -> bool {
-        let exchanges = self.exchanges.read().unwrap_or_else(PoisonError::into_inner);
+        let exchanges = self
+            .exchanges
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         exchanges.is_empty()
     }
 }
@@ -227,7 +245,12 @@ mod tests {
         catalogue.expand(&plan, &account, false).expect("expands")
     }
 
-    fn reached(index: &Index<Socket>, exchange: &str, key: &str, account: Option<&str>) -> Vec<String> {
+    fn reached(
+        index: &Index<Socket>,
+        exchange: &str,
+        key: &str,
+        account: Option<&str>,
+    ) -> Vec<String> {
         let mut groups = Vec::new();
         index.matching(exchange, key, &mut groups);
         let mut sockets = Vec::new();
@@ -242,7 +265,10 @@ mod tests {
     fn monthly_documents_match_in_any_month() {
         let index = Index::default();
         let database = AccountId::parse(ACCOUNTS[0]).expect("an id").database();
-        for (socket, binding) in [("one", "object.doc_deleted.mailbox_message"), ("both", "object.*.*")] {
+        for (socket, binding) in [
+            ("one", "object.doc_deleted.mailbox_message"),
+            ("both", "object.*.*"),
+        ] {
             for subscription in subscriptions(ACCOUNTS[0], binding) {
                 index.bind(&subscription, Socket(SessionId::new(socket)));
             }
@@ -254,11 +280,18 @@ mod tests {
             let mut groups = Vec::new();
             index.matching("configuration", &key, &mut groups);
             for group in groups {
-                assert!(group.key_for(&key).contains(month), "{}", group.key_for(&key));
+                assert!(
+                    group.key_for(&key).contains(month),
+                    "{}",
+                    group.key_for(&key)
+                );
             }
         }
         let key = format!("doc_deleted.{database}.user.x");
-        assert_eq!(reached(&index, "configuration", &key, Some(ACCOUNTS[0])), ["both"]);
+        assert_eq!(
+            reached(&index, "configuration", &key, Some(ACCOUNTS[0])),
+            ["both"]
+        );
         assert_eq!(reached(&index, "faxes", &key, Some(ACCOUNTS[0])), [""; 0]);
     }
 
@@ -275,9 +308,17 @@ mod tests {
             }
         }
         assert_eq!(reached(&index, "faxes", "fax.status.*.x", None), ["*"]);
-        assert_eq!(reached(&index, "conference", "conference.command.c", None), [ACCOUNTS[0]]);
         assert_eq!(
-            reached(&index, "conference", "conference.command.c", Some(ACCOUNTS[1])),
+            reached(&index, "conference", "conference.command.c", None),
+            [ACCOUNTS[0]]
+        );
+        assert_eq!(
+            reached(
+                &index,
+                "conference",
+                "conference.command.c",
+                Some(ACCOUNTS[1])
+            ),
             [""; 0]
         );
     }
@@ -305,9 +346,18 @@ mod tests {
             let (exchange, key) = match kind {
                 0 => ("callevt", format!("call.{account}.CHANNEL_CREATE.x")),
                 1 => ("faxes", format!("fax.status.{account}.x")),
-                2 => ("configuration", format!("doc_created.{}.user.x", database(at))),
-                3 => ("configuration", format!("doc_created.{}-202611.fax.x", database(at))),
-                _ => ("conference", format!("conference.event.add-member.{account}.c.x")),
+                2 => (
+                    "configuration",
+                    format!("doc_created.{}.user.x", database(at)),
+                ),
+                3 => (
+                    "configuration",
+                    format!("doc_created.{}-202611.fax.x", database(at)),
+                ),
+                _ => (
+                    "conference",
+                    format!("conference.event.add-member.{account}.c.x"),
+                ),
             };
             (exchange.to_owned(), key, at)
         })

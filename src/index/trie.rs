@@ -14,9 +14,9 @@ pub struct Trie<T> {
 #[derive(Debug)]
 struct Node<T> {
     value: Option<T>,
-    literal: HashMap<Box<str>, Node<T>>,
-    star: Option<Box<Node<T>>>,
-    hash: Option<Box<Node<T>>>,
+    literal: HashMap<Box<str>, Self>,
+    star: Option<Box<Self>>,
+    hash: Option<Box<Self>>,
 }
 
 impl<T> Default for Trie<T> {
@@ -141,7 +141,9 @@ impl<T> Node<T> {
                 if node.is_unused() {
                     self.literal.remove(word);
                     // A key space that was once wide shall not stay resident.
-                    if self.literal.capacity() > 64 && self.literal.capacity() > 4 * self.literal.len() {
+                    if self.literal.capacity() > 64
+                        && self.literal.capacity() > 4 * self.literal.len()
+                    {
                         self.literal.shrink_to_fit();
                     }
                 }
@@ -193,7 +195,11 @@ mod tests {
     fn agrees_with_a_topic_exchange() {
         for (pattern, key, expected) in topic::tests::fixture_cases() {
             let trie = trie_of(std::slice::from_ref(&pattern));
-            assert_eq!(!matching(&trie, &key).is_empty(), expected, "{pattern} against {key}");
+            assert_eq!(
+                !matching(&trie, &key).is_empty(),
+                expected,
+                "{pattern} against {key}"
+            );
         }
     }
 

@@ -33,7 +33,7 @@ pub fn words(topic: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Whether a routing key matches a pattern: the definition, word by word. The index
-/// ([`crate::index`]) gives the same answer for many patterns at once.
+/// gives the same answer for many patterns at once.
 pub fn matches(pattern: &str, routing_key: &str) -> bool {
     let pattern: Vec<&str> = words(pattern).collect();
     let key: Vec<&str> = words(routing_key).collect();
@@ -44,9 +44,9 @@ fn matches_words(pattern: &[&str], key: &[&str]) -> bool {
     match pattern.split_first() {
         None => key.is_empty(),
         Some((&"#", rest)) => (0..=key.len()).any(|taken| matches_words(rest, &key[taken..])),
-        Some((&word, rest)) => key
-            .split_first()
-            .is_some_and(|(&head, tail)| (word == "*" || word == head) && matches_words(rest, tail)),
+        Some((&word, rest)) => key.split_first().is_some_and(|(&head, tail)| {
+            (word == "*" || word == head) && matches_words(rest, tail)
+        }),
     }
 }
 
@@ -58,9 +58,8 @@ pub(crate) mod tests {
     pub(crate) fn fixture_cases() -> Vec<(String, String, bool)> {
         let text = include_str!("../../tests/fixtures/binding-matches.json");
         let cases: Vec<serde_json::Value> = serde_json::from_str(text).expect("the fixture");
-        let text_of = |case: &serde_json::Value, key| {
-            case[key].as_str().expect("a string").to_owned()
-        };
+        let text_of =
+            |case: &serde_json::Value, key| case[key].as_str().expect("a string").to_owned();
         cases
             .iter()
             .map(|case| {

@@ -153,14 +153,32 @@ struct Login {
 /// when the message succeeds.
 #[derive(Debug)]
 enum Pending {
-    Identity { request: Request, token_hash: u64 },
-    Access { request: Request, login: Login, arguments: Arguments, plans: Vec<Plan>, remove: bool },
-    Listening { request: Request, login: Login, added: Vec<Subscription> },
+    Identity {
+        request: Request,
+        token_hash: u64,
+    },
+    Access {
+        request: Request,
+        login: Login,
+        arguments: Arguments,
+        plans: Vec<Plan>,
+        remove: bool,
+    },
+    Listening {
+        request: Request,
+        login: Login,
+        added: Vec<Subscription>,
+    },
 }
 
 impl Session {
     /// A session that nobody has logged in to yet.
-    pub fn new(id: SessionId, catalogue: Arc<Catalogue>, limits: Arc<Limits>, now: Instant) -> Self {
+    pub fn new(
+        id: SessionId,
+        catalogue: Arc<Catalogue>,
+        limits: Arc<Limits>,
+        now: Instant,
+    ) -> Self {
         Self {
             id,
             rate: Bucket::new(limits.rate_burst, limits.rate_per_second, now),
@@ -189,11 +207,16 @@ impl Session {
         }
         let allowed = self.rate.take(now);
         if !allowed && !self.strikes.take(now) {
-            return Step::Done(Done { close: Some(Close::Rate), ..Done::default() });
+            return Step::Done(Done {
+                close: Some(Close::Rate),
+                ..Done::default()
+            });
         }
         let text = match frame {
             Frame::Text(text) => text,
-            Frame::Binary => return self.refuse_unread("invalid JSON: binary frame, expected text"),
+            Frame::Binary => {
+                return self.refuse_unread("invalid JSON: binary frame, expected text");
+            }
             Frame::Ping | Frame::Pong => return Step::Done(Done::default()),
         };
         let request = match Request::parse(text, || self.make_id()) {
@@ -201,7 +224,10 @@ impl Session {
             Err((id, error)) => return refuse(&id, error),
         };
         if !allowed {
-            return refuse(&request.id, format!("rate limiting threshold hit for {}!", self.id));
+            return refuse(
+                &request.id,
+                format!("rate limiting threshold hit for {}!", self.id),
+            );
         }
         let token = match request.token() {
             Ok(token) => token,
@@ -214,7 +240,10 @@ impl Session {
                 self.command(request, login)
             }
             (Some(token), Some(token_hash), _) => {
-                self.pending = Some(Pending::Identity { request, token_hash });
+                self.pending = Some(Pending::Identity {
+                    request,
+                    token_hash,
+                });
                 Step::Authenticate(token)
             }
             _ => refuse(&request.id, request.token_required()),
@@ -223,19 +252,37 @@ impl Session {
 
     /// The answer to [`Step::Authenticate`]: who it is, or a short reason that holds nothing of the
     /// token. `unix` is the time of `now`.
-    pub fn on_identity(&mut self, verdict: Result<Identity, String>, now: Instant, unix: u64) -> Step {
-        let Some(Pending::Identity { request, token_hash }) = self.pending.take() else {
+    pub fn on_identity(
+        &mut self,
+        verdict: Result<Identity, String>,
+        now: Instant,
+        unix: u64,
+    ) -> Step {
+        let Some(Pending::Identity {
+            request,
+            token_hash,
+        }) = self.pending.take()
+        else {
             return Step::Done(Done::default());
         };
         let fresh = verdict.map(|identity| {
-            let left = identity.expires_at.map(|at| Duration::from_secs(at.saturating_sub(unix)));
+            let left = identity
+                .expires_at
+                .map(|at| Duration::from_secs(at.saturating_sub(unix)));
             let expires = left.and_then(|left| now.checked_add(left));
-            Login { identity, token_hash, expires }
+            Login {
+                identity,
+                token_hash,
+                expires,
+            }
         });
         let login = match (fresh, &self.login) {
             (Ok(fresh), None) => fresh,
             (Err(reason), None) => {
-                return refuse(&request.id, format!("failed to authenticate token: {reason}"));
+                return refuse(
+                    &request.id,
+                    format!("failed to authenticate token: {reason}"),
+                );
             }
             // The session goes on as before: only the first token is required to be good.
             (Err(_), Some(login)) => login.clone(),
@@ -250,7 +297,14 @@ impl Session {
 
     /// The answer to [`Step::Authorise`]: the account's data, or the protocol's error text.
     pub fn on_access(&mut self, verdict: Result<Account, String>) -> Step {
-        let Some(Pending::Access { request, login, arguments, plans, remove }) = self.pending.take() else {
+        let Some(Pending::Access {
+            request,
+            login,
+            arguments,
+            plans,
+            remove,
+        }) = self.pending.take()
+        else {
             return Step::Done(Done::default());
         };
         let account = match verdict {
@@ -258,7 +312,9 @@ impl Session {
             Err(error) => return refuse(&request.id, error),
         };
         let denied = |plan: &Plan| {
-            let error = plan.superduper_error().filter(|_| !login.identity.superduper)?;
+            let error = plan
+                .superduper_error()
+                .filter(|_| !login.identity.superduper)?;
             Some(arguments.named(plan.binding(), error))
         };
         let errors: Vec<String> = plans.iter().filter_map(denied).collect();
@@ -268,7 +324,10 @@ impl Session {
         let mut wanted = Vec::new();
         let mut errors = Vec::new();
         for plan in &plans {
-            match self.catalogue.expand(plan, &account, self.limits.kazoo_listing) {
+            match self
+                .catalogue
+                .expand(plan, &account, self.limits.kazoo_listing)
+            {
                 Ok(subscriptions) => wanted.extend(subscriptions),
                 Err(error) => errors.push(arguments.named(plan.binding(), &error)),
             }
@@ -284,19 +343,34 @@ impl Session {
         let added = self.table.missing(wanted);
         let most = self.limits.max_subscriptions;
         if self.table.len() + added.len() > most {
-            return refuse(&request.id, format!("too many subscriptions: at most {most} for a socket"));
+            return refuse(
+                &request.id,
+                format!("too many subscriptions: at most {most} for a socket"),
+            );
         }
         if added.is_empty() {
             return self.subscribed(&request, login, added);
         }
-        let broker = added.iter().map(|subscription| subscription.broker.clone()).collect();
-        self.pending = Some(Pending::Listening { request, login, added });
+        let broker = added
+            .iter()
+            .map(|subscription| subscription.broker.clone())
+            .collect();
+        self.pending = Some(Pending::Listening {
+            request,
+            login,
+            added,
+        });
         Step::Listen(broker)
     }
 
     /// The answer to [`Step::Listen`]: the broker's bindings are made, or why they cannot be.
     pub fn on_listening(&mut self, verdict: Result<(), String>) -> Step {
-        let Some(Pending::Listening { request, login, added }) = self.pending.take() else {
+        let Some(Pending::Listening {
+            request,
+            login,
+            added,
+        }) = self.pending.take()
+        else {
             return Step::Done(Done::default());
         };
         match verdict {
@@ -311,7 +385,10 @@ impl Session {
         let expiry = self.login.as_ref().and_then(|login| login.expires);
         let ping = self.limits.ping.map(|every| self.last_ping + every);
         let idle = self.last_frame + self.limits.idle;
-        [login, expiry, ping].into_iter().flatten().fold(idle, Instant::min)
+        [login, expiry, ping]
+            .into_iter()
+            .flatten()
+            .fold(idle, Instant::min)
     }
 
     /// The clock has come to [`Session::next_deadline`].
@@ -349,7 +426,10 @@ impl Session {
     /// What the REST listing shows now.
     pub fn listing(&self) -> Listing {
         Listing {
-            account: self.login.as_ref().map(|login| Arc::from(login.identity.account.as_str())),
+            account: self
+                .login
+                .as_ref()
+                .map(|login| Arc::from(login.identity.account.as_str())),
             bindings: self.table.listing(self.limits.kazoo_listing),
             name: self.notes.name.clone(),
             metadata: self.notes.metadata.clone(),
@@ -357,7 +437,9 @@ impl Session {
     }
 
     fn command(&mut self, request: Request, login: Login) -> Step {
-        let action = request.action().and_then(|action| request.notes().map(|_| action));
+        let action = request
+            .action()
+            .and_then(|action| request.notes().map(|_| action));
         let remove = match action {
             Err(error) => return refuse(&request.id, error),
             Ok("ping") => {
@@ -388,23 +470,37 @@ impl Session {
             return refuse_all(&request.id, &errors);
         }
         let step = Step::Authorise(login.identity.clone(), arguments.account.clone());
-        self.pending = Some(Pending::Access { request, login, arguments, plans, remove });
+        self.pending = Some(Pending::Access {
+            request,
+            login,
+            arguments,
+            plans,
+            remove,
+        });
         step
     }
 
     fn subscribed(&mut self, request: &Request, login: Login, bind: Vec<Subscription>) -> Step {
         let added = bind.clone();
-        let done = Done { bind, ..Done::default() };
+        let done = Done {
+            bind,
+            ..Done::default()
+        };
         self.succeed(request, login, done, |session| {
             session.table.add(&added);
-            Success::Subscribed { subscribed: session.table.listing(session.limits.kazoo_listing) }
+            Success::Subscribed {
+                subscribed: session.table.listing(session.limits.kazoo_listing),
+            }
         })
     }
 
     fn unsubscribed(&mut self, request: &Request, login: Login, unbind: Vec<Subscription>) -> Step {
         let kazoo = self.limits.kazoo_listing;
         let unsubscribed = listing(&unbind, kazoo);
-        let done = Done { unbind, ..Done::default() };
+        let done = Done {
+            unbind,
+            ..Done::default()
+        };
         self.succeed(request, login, done, |session| Success::Unsubscribed {
             unsubscribed,
             subscribed: session.table.listing(kazoo),

@@ -46,7 +46,13 @@ impl Rig {
             Arc::new(limits),
             now,
         );
-        Self { session, now, broker: Ok(()), bound: Vec::new(), checks: 0 }
+        Self {
+            session,
+            now,
+            broker: Ok(()),
+            bound: Vec::new(),
+            checks: 0,
+        }
     }
 
     fn frame(&mut self, frame: Frame<'_>) -> Done {
@@ -55,15 +61,19 @@ impl Rig {
             step = match step {
                 Step::Authenticate(token) => {
                     self.checks += 1;
-                    self.session.on_identity(identity(token.expose()), self.now, UNIX)
+                    self.session
+                        .on_identity(identity(token.expose()), self.now, UNIX)
                 }
-                Step::Authorise(identity, account) => self.session.on_access(access(&identity, &account)),
+                Step::Authorise(identity, account) => {
+                    self.session.on_access(access(&identity, &account))
+                }
                 Step::Listen(_) => self.session.on_listening(self.broker.clone()),
                 Step::Done(done) => {
                     for subscription in &done.unbind {
                         self.bound.retain(|key| *key != *subscription.key);
                     }
-                    self.bound.extend(done.bind.iter().map(|s| s.key.to_string()));
+                    self.bound
+                        .extend(done.bind.iter().map(|s| s.key.to_string()));
                     return done;
                 }
             }
@@ -83,13 +93,23 @@ impl Rig {
     fn error(&mut self, message: Value) -> String {
         let reply = self.send(message);
         assert_eq!(reply["status"], "error", "{reply}");
-        assert_eq!(reply["data"]["errors"].as_array().map(Vec::len), Some(1), "{reply}");
-        reply["data"]["errors"][0].as_str().expect("text").to_owned()
+        assert_eq!(
+            reply["data"]["errors"].as_array().map(Vec::len),
+            Some(1),
+            "{reply}"
+        );
+        reply["data"]["errors"][0]
+            .as_str()
+            .expect("text")
+            .to_owned()
     }
 
     fn logged_in() -> Self {
         let mut rig = Self::new();
-        assert_eq!(rig.send(json!({"action":"ping","auth_token":A}))["status"], "success");
+        assert_eq!(
+            rig.send(json!({"action":"ping","auth_token":A}))["status"],
+            "success"
+        );
         rig
     }
 
@@ -121,9 +141,15 @@ fn identity(token: &str) -> Result<Identity, String> {
 fn access(identity: &Identity, account: &str) -> Result<Account, String> {
     let realm = Some("a3f1c2.sip.example.net".to_owned());
     match AccountId::parse(account) {
-        None if account == "*" && identity.superduper => Ok(Account { scope: Scope::All, realm: None }),
+        None if account == "*" && identity.superduper => Ok(Account {
+            scope: Scope::All,
+            realm: None,
+        }),
         None if account == "*" => Err("unauthorized wildcard account id".into()),
-        Some(id) if id == identity.account || account == CHILD => Ok(Account { scope: Scope::One(id), realm }),
+        Some(id) if id == identity.account || account == CHILD => Ok(Account {
+            scope: Scope::One(id),
+            realm,
+        }),
         _ => Err("unauthorized account id".into()),
     }
 }
@@ -136,34 +162,51 @@ fn replies_have_the_shape_of_section_3() {
     )));
     assert_eq!(
         done.reply.as_deref(),
-        Some(r#"{"action":"reply","request_id":"R","status":"success","data":{"subscribed":["call.CHANNEL_CREATE.*"]}}"#)
+        Some(
+            r#"{"action":"reply","request_id":"R","status":"success","data":{"subscribed":["call.CHANNEL_CREATE.*"]}}"#
+        )
     );
     let done = rig.frame(Frame::Text(&format!(
         r#"{{"action":"unsubscribe","request_id":"R","data":{{"account_id":"{A}","binding":"call.CHANNEL_CREATE.*"}}}}"#
     )));
     assert_eq!(
         done.reply.as_deref(),
-        Some(r#"{"action":"reply","request_id":"R","status":"success","data":{"unsubscribed":["call.CHANNEL_CREATE.*"],"subscribed":[]}}"#)
+        Some(
+            r#"{"action":"reply","request_id":"R","status":"success","data":{"unsubscribed":["call.CHANNEL_CREATE.*"],"subscribed":[]}}"#
+        )
     );
     let done = rig.frame(Frame::Text(r#"{"action":"ping","request_id":"R"}"#));
     assert_eq!(
         done.reply.as_deref(),
-        Some(r#"{"action":"reply","request_id":"R","status":"success","data":{"response":"pong"}}"#)
+        Some(
+            r#"{"action":"reply","request_id":"R","status":"success","data":{"response":"pong"}}"#
+        )
     );
     let done = rig.frame(Frame::Text(r#"{"action":"dance","request_id":"R"}"#));
     assert_eq!(
         done.reply.as_deref(),
-        Some(r#"{"action":"reply","request_id":"R","status":"error","data":{"errors":["unknown action dance"]}}"#)
+        Some(
+            r#"{"action":"reply","request_id":"R","status":"error","data":{"errors":["unknown action dance"]}}"#
+        )
     );
 }
 
 #[test]
 fn request_ids_are_echoed_or_made() {
     let mut rig = Rig::logged_in();
-    assert_eq!(rig.send(json!({"action":"ping","request_id":"mine"}))["request_id"], "mine");
+    assert_eq!(
+        rig.send(json!({"action":"ping","request_id":"mine"}))["request_id"],
+        "mine"
+    );
     let mut made = Vec::new();
-    for message in [json!({"action":"ping"}), json!({"action":"ping","request_id":""})] {
-        let id = rig.send(message)["request_id"].as_str().expect("text").to_owned();
+    for message in [
+        json!({"action":"ping"}),
+        json!({"action":"ping","request_id":""}),
+    ] {
+        let id = rig.send(message)["request_id"]
+            .as_str()
+            .expect("text")
+            .to_owned();
         assert!(crate::model::id::is_hex32(&id), "{id}");
         made.push(id);
     }
@@ -177,7 +220,10 @@ fn request_ids_are_echoed_or_made() {
 #[test]
 fn authentication() {
     let mut rig = Rig::new();
-    assert_eq!(rig.error(json!({"action":"ping"})), "authentication token required");
+    assert_eq!(
+        rig.error(json!({"action":"ping"})),
+        "authentication token required"
+    );
     assert_eq!(
         rig.error(json!({"action":"ping","Auth_token":A})),
         "authentication token required (found \"Auth_token\": keys are lower case)"
@@ -191,9 +237,18 @@ fn authentication() {
         "failed to authenticate token: malformed"
     );
     // A message that fails after its token was checked leaves the socket as it was.
-    assert_eq!(rig.error(json!({"action":"dance","auth_token":A})), "unknown action dance");
-    assert_eq!(rig.error(json!({"action":"ping"})), "authentication token required");
-    assert_eq!(rig.send(json!({"action":"ping","auth_token":A}))["status"], "success");
+    assert_eq!(
+        rig.error(json!({"action":"dance","auth_token":A})),
+        "unknown action dance"
+    );
+    assert_eq!(
+        rig.error(json!({"action":"ping"})),
+        "authentication token required"
+    );
+    assert_eq!(
+        rig.send(json!({"action":"ping","auth_token":A}))["status"],
+        "success"
+    );
     assert_eq!(rig.send(json!({"action":"ping"}))["status"], "success");
 }
 
@@ -201,14 +256,20 @@ fn authentication() {
 fn later_tokens() {
     let mut rig = Rig::logged_in();
     let checks = rig.checks;
-    assert_eq!(rig.send(json!({"action":"ping","auth_token":A}))["status"], "success");
+    assert_eq!(
+        rig.send(json!({"action":"ping","auth_token":A}))["status"],
+        "success"
+    );
     assert_eq!(rig.checks, checks, "the same token is not checked again");
     assert_eq!(
         rig.error(json!({"action":"ping","auth_token":B})),
         "token belongs to another account"
     );
     assert_eq!(rig.session.listing().account.as_deref(), Some(A));
-    assert_eq!(rig.send(json!({"action":"ping","auth_token":"garbage"}))["status"], "success");
+    assert_eq!(
+        rig.send(json!({"action":"ping","auth_token":"garbage"}))["status"],
+        "success"
+    );
 }
 
 #[test]
@@ -217,11 +278,16 @@ fn authorisation() {
     let mut ask = |account: &str| {
         rig.send(json!({"action":"subscribe","data":{"account_id":account,"binding":"call.*.*"}}))
     };
-    assert_eq!(ask("*")["data"]["errors"], json!(["unauthorized wildcard account id"]));
+    assert_eq!(
+        ask("*")["data"]["errors"],
+        json!(["unauthorized wildcard account id"])
+    );
     assert_eq!(ask(B)["data"]["errors"], json!(["unauthorized account id"]));
     assert_eq!(ask(CHILD)["status"], "success");
     assert_eq!(
-        rig.error(json!({"action":"subscribe","data":{"account_id":A,"binding":"conference.event.*.*.*"}})),
+        rig.error(
+            json!({"action":"subscribe","data":{"account_id":A,"binding":"conference.event.*.*.*"}})
+        ),
         "unauthorized wildcard for conference id"
     );
     let mut rig = Rig::new();
@@ -235,9 +301,18 @@ fn authorisation() {
 fn validation() {
     let mut rig = Rig::logged_in();
     for (message, expected) in [
-        (json!({"action":"subscribe"}), "missing required keys in data object"),
-        (json!({"action":"subscribe","data":{}}), "missing required keys in data object"),
-        (json!({"action":"unsubscribe","data":{}}), "missing required keys in data object"),
+        (
+            json!({"action":"subscribe"}),
+            "missing required keys in data object",
+        ),
+        (
+            json!({"action":"subscribe","data":{}}),
+            "missing required keys in data object",
+        ),
+        (
+            json!({"action":"unsubscribe","data":{}}),
+            "missing required keys in data object",
+        ),
         (
             json!({"action":"subscribe","Data":{"account_id":A}}),
             "missing required keys in data object (found \"Data\": keys are lower case)",
@@ -246,10 +321,22 @@ fn validation() {
             json!({"action":"unsubscribe","Data":{"account_id":A}}),
             "missing required keys in data object (found \"Data\": keys are lower case)",
         ),
-        (json!({"action":"subscribe","data":[]}), "invalid data: expected an object"),
-        (json!({"action":"subscribe","data":{"x":1}}), "missing required keys : account_id, binding"),
-        (json!({"action":"subscribe","data":{"account_id":A}}), "missing required keys : binding"),
-        (json!({"action":"subscribe","data":{"binding":"x"}}), "missing required keys : account_id"),
+        (
+            json!({"action":"subscribe","data":[]}),
+            "invalid data: expected an object",
+        ),
+        (
+            json!({"action":"subscribe","data":{"x":1}}),
+            "missing required keys : account_id, binding",
+        ),
+        (
+            json!({"action":"subscribe","data":{"account_id":A}}),
+            "missing required keys : binding",
+        ),
+        (
+            json!({"action":"subscribe","data":{"binding":"x"}}),
+            "missing required keys : account_id",
+        ),
         (
             json!({"action":"subscribe","data":{"account_id":A,"binding":1}}),
             "invalid binding: expected a string",
@@ -264,7 +351,10 @@ fn validation() {
         ),
         (json!({"action":1}), "invalid action: expected a string"),
         (json!({}), "missing action"),
-        (json!({"Action":"ping"}), "missing action (found \"Action\": keys are lower case)"),
+        (
+            json!({"Action":"ping"}),
+            "missing action (found \"Action\": keys are lower case)",
+        ),
         (
             json!({"action":"subscribe","data":{"account_id":A,"binding":"foo.bar"}}),
             NOT_AVAILABLE,
@@ -301,31 +391,53 @@ fn what_is_no_message() {
         assert!(error.starts_with(start), "{error}");
     }
     let done = rig.frame(Frame::Binary);
-    assert!(done.reply.expect("a reply").contains("invalid JSON: binary frame, expected text"));
+    assert!(
+        done.reply
+            .expect("a reply")
+            .contains("invalid JSON: binary frame, expected text")
+    );
     assert!(rig.frame(Frame::Pong).reply.is_none());
 }
 
 #[test]
 fn subscriptions_are_pairs_and_listed_once() {
     let mut rig = Rig::logged_in();
-    assert_eq!(rig.subscribe("call.*.*")["data"]["subscribed"], json!(["call.*.*"]));
+    assert_eq!(
+        rig.subscribe("call.*.*")["data"]["subscribed"],
+        json!(["call.*.*"])
+    );
     assert_eq!(rig.bound.len(), 9);
     assert_eq!(
         rig.subscribe("presence.dialog.*")["data"]["subscribed"],
         json!(["call.*.*", "presence.dialog.*"])
     );
     let again = rig.subscribe("call.*.*");
-    assert_eq!(again["data"]["subscribed"], json!(["call.*.*", "presence.dialog.*"]));
-    assert_eq!(rig.bound.len(), 10, "the same binding again changes nothing");
-    let reply = rig.send(json!({"action":"unsubscribe","data":{"account_id":A,"binding":"call.*.*"}}));
+    assert_eq!(
+        again["data"]["subscribed"],
+        json!(["call.*.*", "presence.dialog.*"])
+    );
+    assert_eq!(
+        rig.bound.len(),
+        10,
+        "the same binding again changes nothing"
+    );
+    let reply =
+        rig.send(json!({"action":"unsubscribe","data":{"account_id":A,"binding":"call.*.*"}}));
     assert_eq!(
         reply["data"],
         json!({"unsubscribed":["call.*.*"],"subscribed":["presence.dialog.*"]})
     );
-    let nothing = rig.send(json!({"action":"unsubscribe","data":{"account_id":A,"binding":"fax.status.*"}}));
-    assert_eq!(nothing["data"], json!({"unsubscribed":[],"subscribed":["presence.dialog.*"]}));
+    let nothing =
+        rig.send(json!({"action":"unsubscribe","data":{"account_id":A,"binding":"fax.status.*"}}));
+    assert_eq!(
+        nothing["data"],
+        json!({"unsubscribed":[],"subscribed":["presence.dialog.*"]})
+    );
     let all = rig.send(json!({"action":"unsubscribe"}));
-    assert_eq!(all["data"], json!({"unsubscribed":["presence.dialog.*"],"subscribed":[]}));
+    assert_eq!(
+        all["data"],
+        json!({"unsubscribed":["presence.dialog.*"],"subscribed":[]})
+    );
     assert!(rig.bound.is_empty());
 }
 
@@ -337,7 +449,9 @@ fn kazoo_listing_repeats_and_drops_the_prefix() {
     assert_eq!(rig.subscribe("call.*.*")["data"]["subscribed"], json!(nine));
     let listed = rig.subscribe("presence.dialog.*")["data"]["subscribed"].clone();
     assert_eq!(listed[9], "dialog.*");
-    let reply = rig.send(json!({"action":"unsubscribe","data":{"account_id":A,"binding":"presence.dialog.*"}}));
+    let reply = rig.send(
+        json!({"action":"unsubscribe","data":{"account_id":A,"binding":"presence.dialog.*"}}),
+    );
     assert_eq!(reply["data"]["unsubscribed"], json!(["dialog.*"]));
 }
 
@@ -350,31 +464,54 @@ fn several_bindings_are_all_or_nothing() {
     let reply = ask(json!(["call.X.*", "fax.status.*", "conference.command.*"]));
     assert_eq!(
         reply["data"]["errors"],
-        json!(["call.X.*: event X not supported", "conference.command.*: ConferenceId required"])
+        json!([
+            "call.X.*: event X not supported",
+            "conference.command.*: ConferenceId required"
+        ])
     );
     let reply = ask(json!(["fax.status.*", "foo"]));
-    assert_eq!(reply["data"]["errors"], json!([format!("foo: {NOT_AVAILABLE}")]));
-    let reply = ask(json!(["fax.status.*", "call.CHANNEL_CREATE.*", "fax.status.*"]));
-    assert_eq!(reply["data"]["subscribed"], json!(["fax.status.*", "call.CHANNEL_CREATE.*"]));
+    assert_eq!(
+        reply["data"]["errors"],
+        json!([format!("foo: {NOT_AVAILABLE}")])
+    );
+    let reply = ask(json!([
+        "fax.status.*",
+        "call.CHANNEL_CREATE.*",
+        "fax.status.*"
+    ]));
+    assert_eq!(
+        reply["data"]["subscribed"],
+        json!(["fax.status.*", "call.CHANNEL_CREATE.*"])
+    );
     assert_eq!(rig.bound.len(), 2);
     let both = json!({"account_id":A,"binding":"object.*.*","bindings":["nonsense"]});
-    assert_eq!(rig.send(json!({"action":"subscribe","data":both}))["status"], "success");
+    assert_eq!(
+        rig.send(json!({"action":"subscribe","data":both}))["status"],
+        "success"
+    );
 }
 
 #[test]
 fn the_flat_form_and_raw_documents() {
     let mut rig = Rig::new();
     let flat = json!({"action":"subscribe","auth_token":A,"account_id":A,"binding":"doc_created.*.user.*"});
-    assert_eq!(rig.send(flat)["data"]["subscribed"], json!(["doc_created.*.user.*"]));
+    assert_eq!(
+        rig.send(flat)["data"]["subscribed"],
+        json!(["doc_created.*.user.*"])
+    );
     let flat = json!({"action":"unsubscribe","account_id":A,"bindings":["doc_created.*.user.*"]});
-    assert_eq!(rig.send(flat)["data"]["unsubscribed"], json!(["doc_created.*.user.*"]));
+    assert_eq!(
+        rig.send(flat)["data"]["unsubscribed"],
+        json!(["doc_created.*.user.*"])
+    );
 }
 
 #[test]
 fn a_refused_broker_binding_leaves_no_trace() {
     let mut rig = Rig::new();
     rig.broker = Err("the event source refused".into());
-    let message = json!({"action":"subscribe","auth_token":A,"data":{"account_id":A,"binding":"call.*.*"}});
+    let message =
+        json!({"action":"subscribe","auth_token":A,"data":{"account_id":A,"binding":"call.*.*"}});
     assert_eq!(rig.error(message), "the event source refused");
     assert!(rig.bound.is_empty());
     assert_eq!(rig.session.listing(), Listing::default());
@@ -387,7 +524,10 @@ fn limits() {
         assert_eq!(rig.subscribe(binding)["status"], "success");
     }
     let message = json!({"action":"subscribe","data":{"account_id":A,"binding":"call.*.y"}});
-    assert_eq!(rig.error(message), "too many subscriptions: at most 20 for a socket");
+    assert_eq!(
+        rig.error(message),
+        "too many subscriptions: at most 20 for a socket"
+    );
     assert_eq!(rig.bound.len(), 18);
 }
 
@@ -398,7 +538,10 @@ fn rate_limit_and_its_end() {
         assert_eq!(rig.send(json!({"action":"ping"}))["status"], "success");
     }
     let refused = rig.send(json!({"action":"ping","request_id":"r"}));
-    assert_eq!(refused["data"]["errors"], json!(["rate limiting threshold hit for 5e5510!"]));
+    assert_eq!(
+        refused["data"]["errors"],
+        json!(["rate limiting threshold hit for 5e5510!"])
+    );
     assert_eq!(refused["request_id"], "r");
     let mut refusals = 1;
     loop {
@@ -413,22 +556,35 @@ fn rate_limit_and_its_end() {
     let mut rig = Rig::logged_in();
     while rig.send(json!({"action":"ping"}))["status"] == "success" {}
     rig.now += Duration::from_secs(1);
-    assert_eq!(rig.send(json!({"action":"ping"}))["status"], "success", "ten a second come back");
+    assert_eq!(
+        rig.send(json!({"action":"ping"}))["status"],
+        "success",
+        "ten a second come back"
+    );
 }
 
 #[test]
 fn deadlines() {
     let mut rig = Rig::with(|limits| limits.ping = None);
-    assert_eq!(rig.session.next_deadline(), rig.now + Duration::from_secs(60));
+    assert_eq!(
+        rig.session.next_deadline(),
+        rig.now + Duration::from_secs(60)
+    );
     assert_eq!(rig.later(59), Tick::Nothing);
-    assert_eq!(rig.later(1), Tick::Close(Close::Login(Duration::from_secs(60))));
+    assert_eq!(
+        rig.later(1),
+        Tick::Close(Close::Login(Duration::from_secs(60)))
+    );
 
     let mut rig = Rig::with(|limits| limits.ping = None);
     rig.send(json!({"action":"ping","auth_token":A}));
     assert_eq!(rig.later(3599), Tick::Nothing);
     rig.frame(Frame::Pong);
     assert_eq!(rig.later(3599), Tick::Nothing);
-    assert_eq!(rig.later(1), Tick::Close(Close::Idle(Duration::from_secs(3600))));
+    assert_eq!(
+        rig.later(1),
+        Tick::Close(Close::Idle(Duration::from_secs(3600)))
+    );
 
     let mut rig = Rig::logged_in();
     assert_eq!(rig.later(30), Tick::Ping);
@@ -458,7 +614,10 @@ fn name_and_metadata_are_kept() {
     let mut rig = Rig::logged_in();
     rig.send(json!({"action":"ping","name":"desk","data":{"metadata":{"floor":3}}}));
     let listing = rig.session.listing();
-    assert_eq!((listing.name, listing.metadata), (Some(json!("desk")), Some(json!({"floor":3}))));
+    assert_eq!(
+        (listing.name, listing.metadata),
+        (Some(json!("desk")), Some(json!({"floor":3})))
+    );
     rig.send(json!({"action":"ping"}));
     assert_eq!(rig.session.listing().name, Some(json!("desk")));
 }
@@ -474,9 +633,21 @@ fn the_end_gives_everything_back() {
 fn message() -> impl Strategy<Value = String> {
     let action = prop::sample::select(vec!["subscribe", "unsubscribe", "ping", "dance"]);
     let account = prop::sample::select(vec![A, B, "*", ""]);
-    let binding = prop::sample::select(vec!["call.*.*", "fax.status.*", "object.*.*", "x", "call.#.x", ""]);
+    let binding = prop::sample::select(vec![
+        "call.*.*",
+        "fax.status.*",
+        "object.*.*",
+        "x",
+        "call.#.x",
+        "",
+    ]);
     let token = prop::sample::select(vec![A, B, "garbage"]);
-    let structured = (action, prop::option::of(account), prop::option::of(binding), prop::option::of(token))
+    let structured = (
+        action,
+        prop::option::of(account),
+        prop::option::of(binding),
+        prop::option::of(token),
+    )
         .prop_map(|(action, account, binding, token)| {
             let mut message = json!({"action":action,"data":{}});
             if let Some(token) = token {
@@ -490,7 +661,11 @@ fn message() -> impl Strategy<Value = String> {
             }
             message.to_string()
         });
-    prop_oneof![structured, ".{0,40}", r#"\{"(action|data|auth_token)":.{0,20}\}"#]
+    prop_oneof![
+        structured,
+        ".{0,40}",
+        r#"\{"(action|data|auth_token)":.{0,20}\}"#
+    ]
 }
 
 proptest! {

@@ -38,13 +38,19 @@ pub(super) struct Notes {
 
 impl Request {
     /// Parses a frame. On failure gives the error text; the reply then carries `made_id`.
-    pub(super) fn parse(text: &str, made_id: impl FnOnce() -> String) -> Result<Self, (String, String)> {
+    pub(super) fn parse(
+        text: &str,
+        made_id: impl FnOnce() -> String,
+    ) -> Result<Self, (String, String)> {
         let body = match serde_json::from_str(text) {
             Ok(Value::Object(body)) => body,
             Ok(_) => return Err((made_id(), "invalid JSON: expected an object".into())),
             Err(error) => return Err((made_id(), format!("invalid JSON: {error}"))),
         };
-        let given = body.get("request_id").and_then(Value::as_str).filter(|id| !id.is_empty());
+        let given = body
+            .get("request_id")
+            .and_then(Value::as_str)
+            .filter(|id| !id.is_empty());
         let id = given.map_or_else(made_id, str::to_owned);
         Ok(Self { body, id })
     }
@@ -77,7 +83,9 @@ impl Request {
 
     /// Whether the message has no arguments at all.
     pub(super) fn is_bare(&self) -> bool {
-        let flat = ["account_id", "binding", "bindings"].iter().any(|key| self.has(key));
+        let flat = ["account_id", "binding", "bindings"]
+            .iter()
+            .any(|key| self.has(key));
         !self.has("data") && !flat && lower_case(&self.body, "data").is_none()
     }
 
@@ -97,18 +105,27 @@ impl Request {
         let several = binding.is_none();
         let bindings = binding.map_or(bindings, |one| Some(vec![one]));
         match (account.filter(|account| !account.is_empty()), bindings) {
-            (Some(account), Some(bindings)) => Ok(Arguments { account, bindings, several }),
+            (Some(account), Some(bindings)) => Ok(Arguments {
+                account,
+                bindings,
+                several,
+            }),
             (account, bindings) => {
                 let mut missing = Vec::new();
                 let mut hints = Vec::new();
-                for (key, absent) in [("account_id", account.is_none()), ("binding", bindings.is_none())] {
+                for (key, absent) in [
+                    ("account_id", account.is_none()),
+                    ("binding", bindings.is_none()),
+                ] {
                     if absent {
                         missing.push(key);
                         hints.extend(lower_case(data, key));
                     }
                 }
                 let text = format!("missing required keys : {}", missing.join(", "));
-                Err(hints.first().map_or_else(|| text.clone(), |found| hinted(&text, found)))
+                Err(hints
+                    .first()
+                    .map_or_else(|| text.clone(), |found| hinted(&text, found)))
             }
         }
     }
@@ -118,12 +135,21 @@ impl Request {
         let data = self.body.get("data").and_then(Value::as_object);
         let find = |key: &str| {
             let inside = || data.and_then(|data| data.get(key));
-            self.body.get(key).or_else(inside).filter(|value| !value.is_null()).cloned()
+            self.body
+                .get(key)
+                .or_else(inside)
+                .filter(|value| !value.is_null())
+                .cloned()
         };
-        let notes = Notes { name: find("name"), metadata: find("metadata") };
+        let notes = Notes {
+            name: find("name"),
+            metadata: find("metadata"),
+        };
         let length = |value: &Option<Value>| value.as_ref().map_or(0, |v| v.to_string().len());
         if length(&notes.name) + length(&notes.metadata) > MAX_NOTES {
-            return Err(format!("invalid metadata: name and metadata may have {MAX_NOTES} bytes together"));
+            return Err(format!(
+                "invalid metadata: name and metadata may have {MAX_NOTES} bytes together"
+            ));
         }
         Ok(notes)
     }
@@ -147,7 +173,9 @@ fn hinted(text: &str, found: &str) -> String {
 
 /// A key that would be the expected one, were it in lower case.
 fn lower_case<'a>(object: &'a Map<String, Value>, key: &str) -> Option<&'a str> {
-    let fits = |found: &&String| found.as_str() != key && found.replace('-', "_").eq_ignore_ascii_case(key);
+    let fits = |found: &&String| {
+        found.as_str() != key && found.replace('-', "_").eq_ignore_ascii_case(key)
+    };
     object.keys().find(fits).map(String::as_str)
 }
 
@@ -178,9 +206,16 @@ fn strings(object: &Map<String, Value>, key: &str) -> Result<Option<Vec<String>>
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(super) enum Success {
-    Pong { response: &'static str },
-    Unsubscribed { unsubscribed: Vec<Arc<str>>, subscribed: Vec<Arc<str>> },
-    Subscribed { subscribed: Vec<Arc<str>> },
+    Pong {
+        response: &'static str,
+    },
+    Unsubscribed {
+        unsubscribed: Vec<Arc<str>>,
+        subscribed: Vec<Arc<str>>,
+    },
+    Subscribed {
+        subscribed: Vec<Arc<str>>,
+    },
 }
 
 #[derive(Serialize)]
@@ -200,7 +235,12 @@ pub(super) fn error(request_id: &str, errors: &[String]) -> String {
 }
 
 fn reply(request_id: &str, status: &'static str, data: impl Serialize) -> String {
-    let reply = Reply { action: "reply", request_id, status, data };
+    let reply = Reply {
+        action: "reply",
+        request_id,
+        status,
+        data,
+    };
     // Strings and lists of strings always serialise.
     serde_json::to_string(&reply).unwrap_or_default()
 }

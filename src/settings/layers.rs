@@ -77,7 +77,11 @@ impl Layers {
         self.file = Some(path.to_owned());
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
-            Err(error) => return self.errors.push(format!("file {}: {error}", path.display())),
+            Err(error) => {
+                return self
+                    .errors
+                    .push(format!("file {}: {error}", path.display()));
+            }
         };
         match text.parse::<toml::Table>() {
             Ok(table) => {
@@ -85,15 +89,25 @@ impl Layers {
                 self.file_text = text;
             }
             Err(error) => {
-                let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-                self.errors.push(format!("file {}, line {line}: {}", path.display(), error.message()));
+                let line = error
+                    .span()
+                    .map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+                self.errors.push(format!(
+                    "file {}, line {line}: {}",
+                    path.display(),
+                    error.message()
+                ));
             }
         }
     }
 
     fn table(&mut self, prefix: &str, table: &toml::Table, path: &Path) {
         for (key, value) in table {
-            let name = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+            let name = if prefix.is_empty() {
+                key.clone()
+            } else {
+                format!("{prefix}.{key}")
+            };
             let text = match value {
                 _ if prefix.is_empty() && TABLES.contains(&key.as_str()) => continue,
                 toml::Value::Table(inner) => {
@@ -130,7 +144,9 @@ impl Layers {
             Some(setting) => {
                 self.values.insert(setting.name, (text, origin));
             }
-            None => self.errors.push(format!("{name} ({origin}): no such setting{}", near(name))),
+            None => self
+                .errors
+                .push(format!("{name} ({origin}): no such setting{}", near(name))),
         }
     }
 
@@ -143,8 +159,16 @@ impl Layers {
         let wrong = |setting: &&Setting| !setting.accepts(&self.values[setting.name].0);
         let tell = |setting: &Setting| {
             let (text, origin) = &self.values[setting.name];
-            let shown = if setting.is_secret() { "***".into() } else { format!("{text:?}") };
-            format!("{} = {shown} ({origin}): allowed is {}", setting.name, setting.allowed())
+            let shown = if setting.is_secret() {
+                "***".into()
+            } else {
+                format!("{text:?}")
+            };
+            format!(
+                "{} = {shown} ({origin}): allowed is {}",
+                setting.name,
+                setting.allowed()
+            )
         };
         TABLE.iter().filter(wrong).map(tell).collect()
     }
@@ -168,7 +192,11 @@ impl Layers {
     }
 
     pub(super) fn in_file(&self, error: &CatalogueError) -> String {
-        let file = self.file.as_deref().unwrap_or(Path::new("catalogue")).display();
+        let file = self
+            .file
+            .as_deref()
+            .unwrap_or_else(|| Path::new("catalogue"))
+            .display();
         format!("file {file}, line {}: {}", error.line, error.reason)
     }
 
@@ -179,16 +207,24 @@ impl Layers {
             #[serde(default)]
             issuer: Vec<IssuerSettings>,
         }
-        toml::from_str::<Issuers>(&self.file_text).map(|issuers| issuers.issuer).map_err(|error| {
-            let line = error.span().map_or(1, |span| self.file_text[..span.start].matches('\n').count() + 1);
-            let reason = error.message().to_owned();
-            self.in_file(&CatalogueError { line, reason })
-        })
+        toml::from_str::<Issuers>(&self.file_text)
+            .map(|issuers| issuers.issuer)
+            .map_err(|error| {
+                let line = error.span().map_or(1, |span| {
+                    self.file_text[..span.start].matches('\n').count() + 1
+                });
+                let reason = error.message().to_owned();
+                self.in_file(&CatalogueError { line, reason })
+            })
     }
 
     /// The directory that the file's paths are taken from.
     pub(super) fn base(&self) -> PathBuf {
-        self.file.as_deref().and_then(Path::parent).map(Path::to_owned).unwrap_or_default()
+        self.file
+            .as_deref()
+            .and_then(Path::parent)
+            .map(Path::to_owned)
+            .unwrap_or_default()
     }
 
     // What follows reads values that `check` has accepted.
@@ -199,12 +235,17 @@ impl Layers {
 
     pub(super) fn parsed<T: FromStr>(&self, name: &str) -> T {
         let text = self.text(name).unwrap_or_default();
-        #[expect(clippy::panic, reason = "the table accepts only what parses; a test reads every setting")]
+        #[expect(
+            clippy::panic,
+            reason = "the table accepts only what parses; a test reads every setting"
+        )]
         text.parse().unwrap_or_else(|_| panic!("setting {name}"))
     }
 
     pub(super) fn path(&self, name: &str) -> Option<PathBuf> {
-        self.text(name).filter(|text| !text.is_empty()).map(PathBuf::from)
+        self.text(name)
+            .filter(|text| !text.is_empty())
+            .map(PathBuf::from)
     }
 
     pub(super) fn port(&self, name: &str) -> Option<u16> {
@@ -233,16 +274,26 @@ fn hostname() -> String {
     let read = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let plain = |c: &char| c.is_ascii_alphanumeric() || ".-_".contains(*c);
     let name: String = read.trim().chars().filter(plain).take(64).collect();
-    if name.is_empty() { "localhost".into() } else { name }
+    if name.is_empty() {
+        "localhost".into()
+    } else {
+        name
+    }
 }
 
 /// A setting that was probably meant.
 fn near(name: &str) -> String {
     let last = name.rsplit('.').next().unwrap_or(name);
     let alike = |setting: &&Setting| {
-        setting.name.ends_with(last) || last.contains(setting.name.rsplit('.').next().unwrap_or_default())
+        setting.name.ends_with(last)
+            || last.contains(setting.name.rsplit('.').next().unwrap_or_default())
     };
-    let found: Vec<_> = TABLE.iter().filter(alike).map(|setting| setting.name).take(3).collect();
+    let found: Vec<_> = TABLE
+        .iter()
+        .filter(alike)
+        .map(|setting| setting.name)
+        .take(3)
+        .collect();
     if found.is_empty() {
         "; `blackhole config show` lists all".into()
     } else {
@@ -280,14 +331,33 @@ mod tests {
 
     #[test]
     fn later_layers_win_and_are_remembered() {
-        let (_folder, mut layers) = layers("listen = \"0.0.0.0\"\n[ws]\nport = 1\n[socket]\norigins = [\"https://a.example\", \"http://b.example\"]\n");
-        layers.environment([("BLACKHOLE_WS_PORT", "2"), ("BLACKHOLE_OTHER", "x")].map(|(k, v)| (k.into(), v.into())).into_iter());
+        let (_folder, mut layers) = layers(
+            "listen = \"0.0.0.0\"\n[ws]\nport = 1\n[socket]\norigins = [\"https://a.example\", \"http://b.example\"]\n",
+        );
+        layers.environment(
+            [("BLACKHOLE_WS_PORT", "2"), ("BLACKHOLE_OTHER", "x")]
+                .map(|(k, v)| (k.into(), v.into()))
+                .into_iter(),
+        );
         layers.flag("--wss-port", "wss.port", "off".into());
         let settings = Settings::from_layers(&layers).expect("sound");
         assert_eq!((settings.ws_port, settings.wss_port), (Some(2), None));
-        assert_eq!(settings.socket.origins, ["https://a.example", "http://b.example"]);
-        let origin = |name| layers.shown().into_iter().find(|shown| shown.name == name).expect("shown").origin;
-        assert_eq!(origin("ws.port"), Origin::Environment("BLACKHOLE_WS_PORT".into()));
+        assert_eq!(
+            settings.socket.origins,
+            ["https://a.example", "http://b.example"]
+        );
+        let origin = |name| {
+            layers
+                .shown()
+                .into_iter()
+                .find(|shown| shown.name == name)
+                .expect("shown")
+                .origin
+        };
+        assert_eq!(
+            origin("ws.port"),
+            Origin::Environment("BLACKHOLE_WS_PORT".into())
+        );
         assert_eq!(origin("wss.port"), Origin::Flag("--wss-port".into()));
         assert!(matches!(origin("listen"), Origin::File(_)));
     }
@@ -320,16 +390,26 @@ mod tests {
         let file = folder.path().join("blackhole.toml");
         assert_eq!(
             errors(&layers),
-            [format!("file {}, line 4: category door: no [[category.form]]", file.display())]
+            [format!(
+                "file {}, line 4: category door: no [[category.form]]",
+                file.display()
+            )]
         );
     }
 
     #[test]
     fn secrets_are_hidden() {
         let mut layers = Layers::defaults();
-        layers.flag("--amqp-url", "amqp.url", "amqp://u:hunter2@host:5672/%2f".into());
+        layers.flag(
+            "--amqp-url",
+            "amqp.url",
+            "amqp://u:hunter2@host:5672/%2f".into(),
+        );
         let shown = layers.shown();
-        let url = shown.iter().find(|shown| shown.name == "amqp.url").expect("shown");
+        let url = shown
+            .iter()
+            .find(|shown| shown.name == "amqp.url")
+            .expect("shown");
         assert_eq!(url.value, "***");
         let settings = Settings::from_layers(&layers).expect("sound");
         assert!(!format!("{settings:?}").contains("hunter2"));

@@ -27,9 +27,19 @@ pub(super) enum Kind {
     OptionalPath,
     Node,
     AmqpUrl,
-    Duration { least: &'static str, most: &'static str, off: bool },
-    Size { least: &'static str, most: &'static str },
-    Count { least: u64, most: u64 },
+    Duration {
+        least: &'static str,
+        most: &'static str,
+        off: bool,
+    },
+    Size {
+        least: &'static str,
+        most: &'static str,
+    },
+    Count {
+        least: u64,
+        most: u64,
+    },
     Bool,
     Origins,
     LogLevel,
@@ -82,17 +92,23 @@ impl Setting {
             }
             Kind::AmqpUrl => text.is_empty() || text.parse::<lapin::uri::AMQPUri>().is_ok(),
             Kind::Duration { least, most, off } => {
-                let within = |value| duration(least) <= Some(value) && Some(value) <= duration(most);
+                let within =
+                    |value| duration(least) <= Some(value) && Some(value) <= duration(most);
                 (off && text == "off") || duration(text).is_some_and(within)
             }
             Kind::Size { least, most } => {
                 let within = |value| size(least) <= Some(value) && Some(value) <= size(most);
                 size(text).is_some_and(within)
             }
-            Kind::Count { least, most } => text.parse().is_ok_and(|value| (least..=most).contains(&value)),
+            Kind::Count { least, most } => text
+                .parse()
+                .is_ok_and(|value| (least..=most).contains(&value)),
             Kind::Bool => ["true", "false"].contains(&text),
             Kind::Origins => text.split(',').map(str::trim).all(|origin| {
-                origin.is_empty() || ["*", "null"].contains(&origin) || origin.starts_with("http://") || origin.starts_with("https://")
+                origin.is_empty()
+                    || ["*", "null"].contains(&origin)
+                    || origin.starts_with("http://")
+                    || origin.starts_with("https://")
             }),
             Kind::LogLevel => !text.is_empty() && is_filter(text),
             Kind::LogFormat => ["text", "json"].contains(&text),
@@ -100,8 +116,19 @@ impl Setting {
     }
 }
 
-const fn setting(name: &'static str, default: &'static str, kind: Kind, help: &'static str) -> Setting {
-    Setting { name, default, kind, flag: None, help }
+const fn setting(
+    name: &'static str,
+    default: &'static str,
+    kind: Kind,
+    help: &'static str,
+) -> Setting {
+    Setting {
+        name,
+        default,
+        kind,
+        flag: None,
+        help,
+    }
 }
 
 const fn flagged(
@@ -111,77 +138,195 @@ const fn flagged(
     kind: Kind,
     help: &'static str,
 ) -> Setting {
-    Setting { name, default, kind, flag: Some(flag), help }
+    Setting {
+        name,
+        default,
+        kind,
+        flag: Some(flag),
+        help,
+    }
 }
 
 const fn time(least: &'static str, most: &'static str) -> Kind {
-    Kind::Duration { least, most, off: false }
+    Kind::Duration {
+        least,
+        most,
+        off: false,
+    }
 }
 
 /// All settings, in the order in which people read them.
 pub const TABLE: &[Setting] = &[
-    flagged("listen", "listen", "127.0.0.1", Kind::Ip, "address that all ports listen on"),
+    flagged(
+        "listen",
+        "listen",
+        "127.0.0.1",
+        Kind::Ip,
+        "address that all ports listen on",
+    ),
     flagged("ws.port", "ws-port", "5555", Kind::Port, "WebSocket"),
-    flagged("wss.port", "wss-port", "7777", Kind::Port, "WebSocket over TLS"),
-    flagged("api.port", "api-port", "8000", Kind::Port, "REST, metrics, health"),
-    flagged("data_dir", "data-dir", "data", Kind::Path, "accounts, users, keys"),
-    setting("node", "", Kind::Node, "this node's name in listings and on the broker"),
-    setting("tls.certificate", "", Kind::OptionalPath, "PEM file with the certificate chain for wss"),
-    setting("tls.key", "", Kind::OptionalPath, "PEM file with its private key"),
-    setting("tls.development_dir", "certs", Kind::Path, "where a development certificate is made when none is set"),
-    flagged("amqp.url", "amqp-url", "", Kind::AmqpUrl, "RabbitMQ to take events from; nothing: the embedded bus"),
+    flagged(
+        "wss.port",
+        "wss-port",
+        "7777",
+        Kind::Port,
+        "WebSocket over TLS",
+    ),
+    flagged(
+        "api.port",
+        "api-port",
+        "8000",
+        Kind::Port,
+        "REST, metrics, health",
+    ),
+    flagged(
+        "data_dir",
+        "data-dir",
+        "data",
+        Kind::Path,
+        "accounts, users, keys",
+    ),
+    setting(
+        "node",
+        "",
+        Kind::Node,
+        "this node's name in listings and on the broker",
+    ),
+    setting(
+        "tls.certificate",
+        "",
+        Kind::OptionalPath,
+        "PEM file with the certificate chain for wss",
+    ),
+    setting(
+        "tls.key",
+        "",
+        Kind::OptionalPath,
+        "PEM file with its private key",
+    ),
+    setting(
+        "tls.development_dir",
+        "certs",
+        Kind::Path,
+        "where a development certificate is made when none is set",
+    ),
+    flagged(
+        "amqp.url",
+        "amqp-url",
+        "",
+        Kind::AmqpUrl,
+        "RabbitMQ to take events from; nothing: the embedded bus",
+    ),
     setting(
         "amqp.queue_max_bytes",
         "256MiB",
-        Kind::Size { least: "1MiB", most: "64GiB" },
+        Kind::Size {
+            least: "1MiB",
+            most: "64GiB",
+        },
         "bound of our queue on the broker",
     ),
     setting(
         "amqp.wide_threshold",
         "64",
-        Kind::Count { least: 0, most: 100_000 },
+        Kind::Count {
+            least: 0,
+            most: 100_000,
+        },
         "accounts with a broker binding of their own before one binding serves all",
     ),
-    setting("amqp.unbind_delay", "10s", time("0s", "1h"), "how long a broker binding stays that nobody needs"),
-    setting("socket.handshake_timeout", "10s", time("100ms", "10m"), "for TLS and the WebSocket handshake"),
-    setting("socket.login_timeout", "60s", time("100ms", "1d"), "for the first valid token"),
-    setting("socket.idle_timeout", "1h", time("100ms", "30d"), "without any frame from the client"),
+    setting(
+        "amqp.unbind_delay",
+        "10s",
+        time("0s", "1h"),
+        "how long a broker binding stays that nobody needs",
+    ),
+    setting(
+        "socket.handshake_timeout",
+        "10s",
+        time("100ms", "10m"),
+        "for TLS and the WebSocket handshake",
+    ),
+    setting(
+        "socket.login_timeout",
+        "60s",
+        time("100ms", "1d"),
+        "for the first valid token",
+    ),
+    setting(
+        "socket.idle_timeout",
+        "1h",
+        time("100ms", "30d"),
+        "without any frame from the client",
+    ),
     setting(
         "socket.ping_interval",
         "30s",
-        Kind::Duration { least: "100ms", most: "1d", off: true },
+        Kind::Duration {
+            least: "100ms",
+            most: "1d",
+            off: true,
+        },
         "server pings; a socket that does not answer one until the next is cut",
     ),
-    setting("socket.write_timeout", "30s", time("100ms", "1h"), "for one write to a socket"),
+    setting(
+        "socket.write_timeout",
+        "30s",
+        time("100ms", "1h"),
+        "for one write to a socket",
+    ),
     setting(
         "socket.max_message_bytes",
         "64KiB",
-        Kind::Size { least: "1KiB", most: "16MiB" },
+        Kind::Size {
+            least: "1KiB",
+            most: "16MiB",
+        },
         "longest message from a client",
     ),
     setting(
         "socket.max_per_address",
         "1000",
-        Kind::Count { least: 1, most: 1_000_000 },
+        Kind::Count {
+            least: 1,
+            most: 1_000_000,
+        },
         "open sockets of one client address",
     ),
-    setting("socket.rate_burst", "100", Kind::Count { least: 1, most: 1_000_000 }, "messages from a client at once"),
+    setting(
+        "socket.rate_burst",
+        "100",
+        Kind::Count {
+            least: 1,
+            most: 1_000_000,
+        },
+        "messages from a client at once",
+    ),
     setting(
         "socket.rate_per_second",
         "10",
-        Kind::Count { least: 1, most: 1_000_000 },
+        Kind::Count {
+            least: 1,
+            most: 1_000_000,
+        },
         "messages from a client a second after that",
     ),
     setting(
         "socket.max_waiting_bytes",
         "1MiB",
-        Kind::Size { least: "64KiB", most: "1GiB" },
+        Kind::Size {
+            least: "64KiB",
+            most: "1GiB",
+        },
         "bytes that may wait for one socket; beyond that it is closed",
     ),
     setting(
         "socket.max_subscriptions",
         "1000",
-        Kind::Count { least: 1, most: 1_000_000 },
+        Kind::Count {
+            least: 1,
+            most: 1_000_000,
+        },
         "pairs of client binding and subscription key of one socket",
     ),
     setting(
@@ -190,17 +335,49 @@ pub const TABLE: &[Setting] = &[
         Kind::Origins,
         "web origins that may connect beside the same host, localhost and clients that are no browsers",
     ),
-    setting("event.max_bytes", "1MiB", Kind::Size { least: "1KiB", most: "64MiB" }, "largest event, unpacked"),
+    setting(
+        "event.max_bytes",
+        "1MiB",
+        Kind::Size {
+            least: "1KiB",
+            most: "64MiB",
+        },
+        "largest event, unpacked",
+    ),
     setting(
         "event.max_waiting_bytes",
         "256MiB",
-        Kind::Size { least: "1MiB", most: "64GiB" },
+        Kind::Size {
+            least: "1MiB",
+            most: "64GiB",
+        },
         "events that may wait to be routed",
     ),
-    setting("compat.kazoo_listing", "false", Kind::Bool, "list bindings as the original does: repeated, presence without its prefix"),
-    setting("auth.token_ttl", "1h", time("1s", "3650d"), "life of new tokens"),
-    setting("stop.window", "10s", time("0s", "10m"), "how long the closing of sockets may be spread at a stop"),
-    flagged("stop.restart_notice", "restart-notice", "false", Kind::Bool, "close sockets with 1012 (come back) in place of 1001"),
+    setting(
+        "compat.kazoo_listing",
+        "false",
+        Kind::Bool,
+        "list bindings as the original does: repeated, presence without its prefix",
+    ),
+    setting(
+        "auth.token_ttl",
+        "1h",
+        time("1s", "3650d"),
+        "life of new tokens",
+    ),
+    setting(
+        "stop.window",
+        "10s",
+        time("0s", "10m"),
+        "how long the closing of sockets may be spread at a stop",
+    ),
+    flagged(
+        "stop.restart_notice",
+        "restart-notice",
+        "false",
+        Kind::Bool,
+        "close sockets with 1012 (come back) in place of 1001",
+    ),
     setting("log.level", "info", Kind::LogLevel, "what is logged"),
     setting("log.format", "text", Kind::LogFormat, "how it is logged"),
 ];
@@ -229,12 +406,26 @@ mod tests {
     fn readme_shows_the_table() {
         let readme = include_str!("../../README.md");
         for setting in TABLE {
-            let default = if setting.default.is_empty() { "-".into() } else { format!("`{}`", setting.default) };
-            let flag = setting.flag.map_or_else(|| "-".into(), |flag| format!("`--{flag}`"));
-            let row = format!("| `{}` | {flag} | {default} | {} | {} |", setting.name, setting.help, setting.allowed());
+            let default = if setting.default.is_empty() {
+                "-".into()
+            } else {
+                format!("`{}`", setting.default)
+            };
+            let flag = setting
+                .flag
+                .map_or_else(|| "-".into(), |flag| format!("`--{flag}`"));
+            let row = format!(
+                "| `{}` | {flag} | {default} | {} | {} |",
+                setting.name,
+                setting.help,
+                setting.allowed()
+            );
             assert!(readme.contains(&row), "README lacks\n{row}");
         }
-        let rows = readme.lines().filter(|line| line.starts_with("| `") && line.matches(" | ").count() == 4).count();
+        let rows = readme
+            .lines()
+            .filter(|line| line.starts_with("| `") && line.matches(" | ").count() == 4)
+            .count();
         assert_eq!(rows, TABLE.len(), "rows of the README's settings table");
     }
 }

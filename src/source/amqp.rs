@@ -16,8 +16,8 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use self::link::{Link, OpError, Wire};
 use super::bindings::Bindings;
 use super::{Ingress, Publication, SourceError, SourceState};
-use crate::auth::Secret;
 use crate::catalogue::{BrokerBinding, Catalogue};
+use crate::model::Secret;
 use crate::model::clock::unix_now;
 use crate::telemetry::Metrics;
 
@@ -94,7 +94,14 @@ impl Amqp {
         });
         shared.metrics.source_connected.set(0);
         let bindings = Bindings::new(settings.wide_threshold, settings.unbind_delay);
-        let task = Task { settings, catalogue, ingress, bindings, mailbox, shared: shared.clone() };
+        let task = Task {
+            settings,
+            catalogue,
+            ingress,
+            bindings,
+            mailbox,
+            shared: shared.clone(),
+        };
         tokio::spawn(task.run());
         Self { commands, shared }
     }
@@ -112,7 +119,12 @@ impl Amqp {
     }
 
     pub(super) async fn publish(&self, publication: Publication) -> Result<bool, SourceError> {
-        let wire = self.shared.wire.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let wire = self
+            .shared
+            .wire
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let wire = wire.ok_or(SourceError::Away)?;
         match timeout(PATIENCE, wire.publish(&publication)).await {
             Ok(published) => published,
@@ -121,7 +133,11 @@ impl Amqp {
     }
 
     pub(super) fn state(&self) -> SourceState {
-        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     pub(super) async fn stop(&self) {
@@ -162,7 +178,13 @@ impl Task {
                 Err(OpError::Lost(reason)) => Ended::Lost(reason),
                 // A refused binding is logged; it must not keep the others away.
                 Ok(()) | Err(OpError::Refused(_)) => {
-                    let wire = link.consume(&self.ingress, &self.shared.metrics, self.settings.event_max_bytes).await;
+                    let wire = link
+                        .consume(
+                            &self.ingress,
+                            &self.shared.metrics,
+                            self.settings.event_max_bytes,
+                        )
+                        .await;
                     match wire {
                         Ok(wire) => {
                             self.shared.connected(wire);
@@ -257,7 +279,9 @@ impl Task {
 
     fn release(&mut self, bindings: &[BrokerBinding]) {
         let now = Instant::now();
-        bindings.iter().for_each(|binding| self.bindings.release(binding, now));
+        bindings
+            .iter()
+            .for_each(|binding| self.bindings.release(binding, now));
     }
 
     /// Brings the broker to what the table wants.
@@ -286,12 +310,17 @@ impl Shared {
         *self.wire.lock().unwrap_or_else(PoisonError::into_inner) = Some(wire);
         let now = unix_now();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        tracing::info!(away_seconds = now.saturating_sub(state.since), "RabbitMQ connected");
+        tracing::info!(
+            away_seconds = now.saturating_sub(state.since),
+            "RabbitMQ connected"
+        );
         state.connected = true;
         state.since = now;
         state.error = None;
         self.metrics.source_connected.set(1);
-        self.metrics.source_since.set(i64::try_from(now).unwrap_or(0));
+        self.metrics
+            .source_since
+            .set(i64::try_from(now).unwrap_or(0));
     }
 
     fn lost(&self, reason: &str) {
@@ -304,14 +333,20 @@ impl Shared {
             state.lost += 1;
             self.metrics.source_lost.inc();
             self.metrics.source_connected.set(0);
-            self.metrics.source_since.set(i64::try_from(now).unwrap_or(0));
+            self.metrics
+                .source_since
+                .set(i64::try_from(now).unwrap_or(0));
             tracing::warn!(reason, "RabbitMQ lost: no events until it is back");
         }
         state.error = Some(reason.to_owned());
     }
 
     fn still_away(&self, reason: &str, pause: Duration) {
-        tracing::warn!(reason, next_try_ms = pause.as_millis(), "RabbitMQ cannot be reached");
+        tracing::warn!(
+            reason,
+            next_try_ms = pause.as_millis(),
+            "RabbitMQ cannot be reached"
+        );
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.error = Some(reason.to_owned());
     }

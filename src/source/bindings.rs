@@ -66,7 +66,10 @@ impl Bindings {
 
     /// One more needs this binding.
     pub(super) fn want(&mut self, binding: &BrokerBinding) {
-        let name = FamilyName { exchange: binding.exchange.clone(), wide: binding.wide.clone() };
+        let name = FamilyName {
+            exchange: binding.exchange.clone(),
+            wide: binding.wide.clone(),
+        };
         let family = self.families.entry(name.clone()).or_default();
         let want = family.wanted.entry(binding.key.clone()).or_default();
         want.count += 1;
@@ -76,7 +79,10 @@ impl Bindings {
 
     /// One less needs this binding.
     pub(super) fn release(&mut self, binding: &BrokerBinding, now: Instant) {
-        let name = FamilyName { exchange: binding.exchange.clone(), wide: binding.wide.clone() };
+        let name = FamilyName {
+            exchange: binding.exchange.clone(),
+            wide: binding.wide.clone(),
+        };
         let family = self.families.get_mut(&name);
         if let Some(want) = family.and_then(|family| family.wanted.get_mut(&binding.key)) {
             want.count = want.count.saturating_sub(1);
@@ -88,8 +94,13 @@ impl Bindings {
 
     /// Takes a want back at once, as if it had never been: the broker refused it.
     pub(super) fn cancel(&mut self, binding: &BrokerBinding) {
-        let name = FamilyName { exchange: binding.exchange.clone(), wide: binding.wide.clone() };
-        let Some(family) = self.families.get_mut(&name) else { return };
+        let name = FamilyName {
+            exchange: binding.exchange.clone(),
+            wide: binding.wide.clone(),
+        };
+        let Some(family) = self.families.get_mut(&name) else {
+            return;
+        };
         if let Some(want) = family.wanted.get_mut(&binding.key) {
             want.count = want.count.saturating_sub(1);
             if want.count == 0 {
@@ -101,7 +112,10 @@ impl Bindings {
 
     /// Forgets what nobody has needed for long enough.
     pub(super) fn sweep(&mut self, now: Instant) {
-        let over = |want: &Want| want.idle.is_some_and(|since| now.saturating_duration_since(since) >= self.linger);
+        let over = |want: &Want| {
+            want.idle
+                .is_some_and(|since| now.saturating_duration_since(since) >= self.linger)
+        };
         for (name, family) in &mut self.families {
             let before = family.wanted.len();
             family.wanted.retain(|_, want| !over(want));
@@ -115,11 +129,28 @@ impl Bindings {
     pub(super) fn plan(&self) -> Vec<Op> {
         let mut ops = Vec::new();
         for name in &self.dirty {
-            let Some(family) = self.families.get(name) else { continue };
+            let Some(family) = self.families.get(name) else {
+                continue;
+            };
             let desired = family.desired(name, self.threshold);
-            let op = |key: &Arc<str>, bind| Op { family: name.clone(), key: key.clone(), bind };
-            ops.extend(desired.iter().filter(|key| !family.bound.contains(*key)).map(|key| op(key, true)));
-            ops.extend(family.bound.iter().filter(|key| !desired.contains(*key)).map(|key| op(key, false)));
+            let op = |key: &Arc<str>, bind| Op {
+                family: name.clone(),
+                key: key.clone(),
+                bind,
+            };
+            ops.extend(
+                desired
+                    .iter()
+                    .filter(|key| !family.bound.contains(*key))
+                    .map(|key| op(key, true)),
+            );
+            ops.extend(
+                family
+                    .bound
+                    .iter()
+                    .filter(|key| !desired.contains(*key))
+                    .map(|key| op(key, false)),
+            );
         }
         ops.sort_by_key(|op| !op.bind);
         ops
@@ -127,7 +158,9 @@ impl Bindings {
 
     /// The broker did this.
     pub(super) fn done(&mut self, op: &Op) {
-        let Some(family) = self.families.get_mut(&op.family) else { return };
+        let Some(family) = self.families.get_mut(&op.family) else {
+            return;
+        };
         if op.bind {
             family.bound.insert(op.key.clone());
         } else {
@@ -138,7 +171,11 @@ impl Bindings {
     /// Everything planned is done: the next plan looks at later changes only.
     pub(super) fn settled(&mut self) {
         for name in self.dirty.drain() {
-            if self.families.get(&name).is_some_and(|f| f.wanted.is_empty() && f.bound.is_empty()) {
+            if self
+                .families
+                .get(&name)
+                .is_some_and(|f| f.wanted.is_empty() && f.bound.is_empty())
+            {
                 self.families.remove(&name);
             }
         }
@@ -155,7 +192,11 @@ impl Bindings {
     /// Everything that is bound, to be unbound before the queue is dropped.
     pub(super) fn bound(&self) -> Vec<Op> {
         let of = |(name, family): (&FamilyName, &Family)| {
-            let op = |key: &Arc<str>| Op { family: name.clone(), key: key.clone(), bind: false };
+            let op = |key: &Arc<str>| Op {
+                family: name.clone(),
+                key: key.clone(),
+                bind: false,
+            };
             family.bound.iter().map(op).collect::<Vec<_>>()
         };
         self.families.iter().flat_map(of).collect()
@@ -163,14 +204,21 @@ impl Bindings {
 
     /// How many bindings are on the broker.
     pub(super) fn len(&self) -> usize {
-        self.families.values().map(|family| family.bound.len()).sum()
+        self.families
+            .values()
+            .map(|family| family.bound.len())
+            .sum()
     }
 }
 
 impl Family {
     fn desired(&self, name: &FamilyName, threshold: usize) -> HashSet<Arc<str>> {
         // Back to a binding an account only well below the threshold, not at every step around it.
-        let most = if self.bound.contains(&name.wide) { threshold / 2 } else { threshold };
+        let most = if self.bound.contains(&name.wide) {
+            threshold / 2
+        } else {
+            threshold
+        };
         if self.wanted.contains_key(&name.wide) || self.wanted.len() > most {
             HashSet::from([name.wide.clone()])
         } else {
@@ -185,7 +233,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn binding(key: &str) -> BrokerBinding {
-        BrokerBinding { exchange: "faxes".into(), key: key.into(), wide: "*".into() }
+        BrokerBinding {
+            exchange: "faxes".into(),
+            key: key.into(),
+            wide: "*".into(),
+        }
     }
 
     /// Carries out a plan on a pretend broker.
@@ -194,7 +246,11 @@ mod tests {
         let mut said = Vec::new();
         for op in &plan {
             assert_eq!(op.exchange(), "faxes");
-            let changed = if op.bind { broker.insert(op.key.to_string()) } else { broker.remove(&*op.key) };
+            let changed = if op.bind {
+                broker.insert(op.key.to_string())
+            } else {
+                broker.remove(&*op.key)
+            };
             assert!(changed, "{op:?} changes nothing");
             said.push(format!("{}{}", if op.bind { '+' } else { '-' }, op.key));
             table.done(op);
@@ -220,7 +276,11 @@ mod tests {
         table.sweep(now + Duration::from_secs(4));
         table.want(&binding("a"));
         table.sweep(now + Duration::from_secs(9));
-        assert_eq!(settle(&mut table, &mut broker), [""; 0], "a reconnect within the time changes nothing");
+        assert_eq!(
+            settle(&mut table, &mut broker),
+            [""; 0],
+            "a reconnect within the time changes nothing"
+        );
         table.release(&binding("a"), now);
         table.sweep(now + Duration::from_secs(5));
         assert_eq!(settle(&mut table, &mut broker), ["-a"]);
@@ -237,8 +297,15 @@ mod tests {
         }
         assert_eq!(settle(&mut table, &mut broker).len(), 4);
         table.want(&binding("4"));
-        assert_eq!(table.plan()[0].key, "*".into(), "the wide one is bound before the others go");
-        assert_eq!(settle(&mut table, &mut broker), ["+*", "-0", "-1", "-2", "-3"]);
+        assert_eq!(
+            table.plan()[0].key,
+            "*".into(),
+            "the wide one is bound before the others go"
+        );
+        assert_eq!(
+            settle(&mut table, &mut broker),
+            ["+*", "-0", "-1", "-2", "-3"]
+        );
         for account in [4, 3] {
             table.release(&binding(&account.to_string()), now);
         }

@@ -14,7 +14,11 @@ pub(super) struct Properties<'a> {
 }
 
 /// The text, or the reason for which the message is dropped (a label of metrics).
-pub(super) fn decode(data: Vec<u8>, properties: Properties<'_>, max: usize) -> Result<String, &'static str> {
+pub(super) fn decode(
+    data: Vec<u8>,
+    properties: Properties<'_>,
+    max: usize,
+) -> Result<String, &'static str> {
     if properties.for_process {
         return Err("for_process");
     }
@@ -26,7 +30,9 @@ pub(super) fn decode(data: Vec<u8>, properties: Properties<'_>, max: usize) -> R
     if data.len() > max {
         return Err("oversize");
     }
-    let gzip = properties.content_encoding.is_some_and(|encoding| encoding.eq_ignore_ascii_case("gzip"));
+    let gzip = properties
+        .content_encoding
+        .is_some_and(|encoding| encoding.eq_ignore_ascii_case("gzip"));
     let data = if gzip { gunzip(&data, max)? } else { data };
     String::from_utf8(data).map_err(|_| "not_json")
 }
@@ -34,7 +40,10 @@ pub(super) fn decode(data: Vec<u8>, properties: Properties<'_>, max: usize) -> R
 fn gunzip(data: &[u8], max: usize) -> Result<Vec<u8>, &'static str> {
     let mut out = Vec::new();
     let limit = u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1);
-    GzDecoder::new(data).take(limit).read_to_end(&mut out).map_err(|_| "gzip")?;
+    GzDecoder::new(data)
+        .take(limit)
+        .read_to_end(&mut out)
+        .map_err(|_| "gzip")?;
     if out.len() > max {
         return Err("oversize");
     }
@@ -56,16 +65,40 @@ mod tests {
 
     #[test]
     fn kinds_of_bodies() {
-        let json = Properties { content_type: Some("application/json"), ..Properties::default() };
-        let zipped = Properties { content_encoding: Some("gzip"), ..json };
-        let typed = |content_type| Properties { content_type: Some(content_type), ..json };
+        let json = Properties {
+            content_type: Some("application/json"),
+            ..Properties::default()
+        };
+        let zipped = Properties {
+            content_encoding: Some("gzip"),
+            ..json
+        };
+        let typed = |content_type| Properties {
+            content_type: Some(content_type),
+            ..json
+        };
         let bomb = gzip(&vec![b' '; 10_000_000]);
         for (data, properties, expected) in [
             (b"{}".to_vec(), json, Ok("{}".to_owned())),
             (b"{}".to_vec(), Properties::default(), Ok("{}".into())),
-            (b"{}".to_vec(), typed("Application/JSON; charset=utf-8"), Ok("{}".into())),
-            (b"{}".to_vec(), typed("application/erlang"), Err("content_type")),
-            (b"{}".to_vec(), Properties { for_process: true, ..json }, Err("for_process")),
+            (
+                b"{}".to_vec(),
+                typed("Application/JSON; charset=utf-8"),
+                Ok("{}".into()),
+            ),
+            (
+                b"{}".to_vec(),
+                typed("application/erlang"),
+                Err("content_type"),
+            ),
+            (
+                b"{}".to_vec(),
+                Properties {
+                    for_process: true,
+                    ..json
+                },
+                Err("for_process"),
+            ),
             (gzip(b"{}"), zipped, Ok("{}".into())),
             (b"{}".to_vec(), zipped, Err("gzip")),
             (gzip(b"{}")[..10].to_vec(), zipped, Err("gzip")),
@@ -73,7 +106,11 @@ mod tests {
             (vec![b' '; 101], json, Err("oversize")),
             (vec![0xff], json, Err("not_json")),
         ] {
-            let bomb_or_body = if properties.content_encoding.is_some() { 100_000 } else { 100 };
+            let bomb_or_body = if properties.content_encoding.is_some() {
+                100_000
+            } else {
+                100
+            };
             assert_eq!(decode(data, properties, bomb_or_body), expected);
         }
     }

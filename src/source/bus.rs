@@ -28,14 +28,25 @@ impl Bus {
     pub fn new(catalogue: Arc<Catalogue>, ingress: Arc<Ingress>, metrics: Arc<Metrics>) -> Self {
         let started = unix_now();
         metrics.source_connected.set(1);
-        metrics.source_since.set(i64::try_from(started).unwrap_or(0));
-        Self { catalogue, ingress, metrics, bindings: Mutex::default(), started }
+        metrics
+            .source_since
+            .set(i64::try_from(started).unwrap_or(0));
+        Self {
+            catalogue,
+            ingress,
+            metrics,
+            bindings: Mutex::default(),
+            started,
+        }
     }
 
     pub(super) fn listen(&self, bindings: &[BrokerBinding]) {
         let mut bound = self.bindings.lock().unwrap_or_else(PoisonError::into_inner);
         for binding in bindings {
-            let count = bound.entry(binding.exchange.clone()).or_default().entry(&binding.key, || 0);
+            let count = bound
+                .entry(binding.exchange.clone())
+                .or_default()
+                .entry(&binding.key, || 0);
             *count += 1;
             if *count == 1 {
                 self.metrics.source_bindings.inc();
@@ -46,8 +57,12 @@ impl Bus {
     pub(super) fn release(&self, bindings: &[BrokerBinding]) {
         let mut bound = self.bindings.lock().unwrap_or_else(PoisonError::into_inner);
         for binding in bindings {
-            let Some(trie) = bound.get_mut(&binding.exchange) else { continue };
-            let Some(count) = trie.get_mut(&binding.key) else { continue };
+            let Some(trie) = bound.get_mut(&binding.exchange) else {
+                continue;
+            };
+            let Some(count) = trie.get_mut(&binding.key) else {
+                continue;
+            };
             *count -= 1;
             if *count == 0 {
                 trie.remove(&binding.key);
@@ -57,7 +72,11 @@ impl Bus {
     }
 
     pub(super) fn publish(&self, publication: Publication) -> Result<bool, SourceError> {
-        let Publication { exchange, routing_key, body } = publication;
+        let Publication {
+            exchange,
+            routing_key,
+            body,
+        } = publication;
         if kazoo(&exchange).is_none() && self.catalogue.exchange(&exchange).is_none() {
             return Err(SourceError::NoExchange(exchange));
         }
@@ -74,7 +93,12 @@ impl Bus {
         let Some(exchange) = exchange else {
             return Ok(false);
         };
-        let event = Event { exchange, routing_key, body, received: Instant::now() };
+        let event = Event {
+            exchange,
+            routing_key,
+            body,
+            received: Instant::now(),
+        };
         self.ingress.push(event).map_err(|_| SourceError::Full)?;
         Ok(true)
     }
@@ -95,7 +119,11 @@ mod tests {
     use super::*;
 
     fn publication(exchange: &str, key: &str) -> Publication {
-        Publication { exchange: exchange.into(), routing_key: key.into(), body: "{}".into() }
+        Publication {
+            exchange: exchange.into(),
+            routing_key: key.into(),
+            body: "{}".into(),
+        }
     }
 
     #[test]
@@ -113,7 +141,10 @@ mod tests {
         bus.listen(&[binding.clone(), binding.clone()]);
         assert_eq!(metrics.source_bindings.get(), 1);
         assert_eq!(bus.publish(key.clone()), Ok(true));
-        assert_eq!(bus.publish(publication("callevt", "call.CHANNEL_ANSWER.x")), Ok(false));
+        assert_eq!(
+            bus.publish(publication("callevt", "call.CHANNEL_ANSWER.x")),
+            Ok(false)
+        );
         assert_eq!(
             bus.publish(publication("nowhere", "k")),
             Err(SourceError::NoExchange("nowhere".into()))
@@ -131,9 +162,16 @@ mod tests {
         let ingress = Arc::new(Ingress::new(300, metrics.clone()));
         let bus = Bus::new(Arc::new(Catalogue::builtin()), ingress, metrics);
         let wide: Arc<str> = "#".into();
-        bus.listen(&[BrokerBinding { exchange: "faxes".into(), key: wide.clone(), wide }]);
+        bus.listen(&[BrokerBinding {
+            exchange: "faxes".into(),
+            key: wide.clone(),
+            wide,
+        }]);
         assert_eq!(bus.publish(publication("faxes", "a")), Ok(true));
         assert_eq!(bus.publish(publication("faxes", "a")), Ok(true));
-        assert_eq!(bus.publish(publication("faxes", "a")), Err(SourceError::Full));
+        assert_eq!(
+            bus.publish(publication("faxes", "a")),
+            Err(SourceError::Full)
+        );
     }
 }

@@ -66,7 +66,9 @@ impl Ingress {
                 let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
                 if !queue.events.is_empty() {
                     std::mem::swap(&mut queue.events, batch);
-                    self.metrics.ingress_bytes.set(i64::try_from(queue.bytes).unwrap_or(i64::MAX));
+                    self.metrics
+                        .ingress_bytes
+                        .set(i64::try_from(queue.bytes).unwrap_or(i64::MAX));
                     queue.bytes = 0;
                     return;
                 }

@@ -35,7 +35,13 @@ impl LiveStore {
             .name("store".into())
             .spawn(move || watch(&store, seen, &shared, &ended))
             .map_err(|error| StoreError::File(format!("no thread for the database: {error}")))?;
-        Ok((Self { directory, _alive: alive }, first))
+        Ok((
+            Self {
+                directory,
+                _alive: alive,
+            },
+            first,
+        ))
     }
 
     /// The directory, replaced whenever it changes.
@@ -50,7 +56,9 @@ fn watch(store: &Store, mut seen: i64, shared: &ArcSwap<Directory>, ended: &Rece
             if version == seen {
                 return Ok(None);
             }
-            store.directory().map(|directory| Some((version, directory)))
+            store
+                .directory()
+                .map(|directory| Some((version, directory)))
         });
         match fresh {
             Ok(None) => {}
@@ -59,7 +67,9 @@ fn watch(store: &Store, mut seen: i64, shared: &ArcSwap<Directory>, ended: &Rece
                 shared.store(Arc::new(directory));
                 tracing::debug!("accounts and users read again");
             }
-            Err(error) => tracing::error!(%error, "accounts and users cannot be read; the last state stays"),
+            Err(error) => {
+                tracing::error!(%error, "accounts and users cannot be read; the last state stays")
+            }
         }
     }
 }
@@ -75,7 +85,10 @@ mod tests {
         let (live, first) = LiveStore::start(folder.path()).expect("starts");
         assert!(first.is_some());
         let mut beside = Store::open(folder.path()).expect("opens");
-        let new = NewAccount { name: "Acme", ..NewAccount::default() };
+        let new = NewAccount {
+            name: "Acme",
+            ..NewAccount::default()
+        };
         let made = beside.create_account(&new).expect("made");
         let deadline = std::time::Instant::now() + Duration::from_secs(10);
         while live.directory().load().account(&made.id).is_none() {

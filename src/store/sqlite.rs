@@ -13,10 +13,12 @@ use jsonwebtoken::{DecodingKey, EncodingKey};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::auth::credentials::{Method, credential, slow_hash};
-use crate::auth::{AccountRecord, Directory, PrivLevel, Secret, SigningKey, UserRecord};
+use crate::auth::{AccountRecord, Directory, PrivLevel, SigningKey, UserRecord};
+use crate::entropy::{fill, random_id, random_text};
 use crate::model::AccountId;
+use crate::model::Secret;
 use crate::model::clock::unix_now;
-use crate::model::id::{hex, is_hex32};
+use crate::model::id::is_hex32;
 
 const FILE: &str = "blackhole.sqlite";
 const SCHEMA_VERSION: u32 = 1;
@@ -85,7 +87,9 @@ impl Store {
     }
 
     fn migrate(&mut self, file: &Path) -> Result<(), StoreError> {
-        let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let transaction = self
+            .connection
+            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         let version: u32 = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         if version > SCHEMA_VERSION {
             return Err(StoreError::File(format!(
@@ -109,12 +113,16 @@ impl Store {
         }
         let key = KeyPair::generate(KeySize::Rsa2048)
             .map_err(|_| StoreError::Refused("no signing key could be made".into()))?;
-        let key = AsDer::as_der(&key).map_err(|_| StoreError::Refused("no signing key could be made".into()))?;
+        let key = AsDer::as_der(&key)
+            .map_err(|_| StoreError::Refused("no signing key could be made".into()))?;
         let password = Secret::new(random_text(20));
         let username = "admin".to_owned();
-        let transaction = self.connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let transaction = self
+            .connection
+            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
         // Another process may have been first while the key was made.
-        let accounts: u32 = transaction.query_row("SELECT count(*) FROM accounts", [], |row| row.get(0))?;
+        let accounts: u32 =
+            transaction.query_row("SELECT count(*) FROM accounts", [], |row| row.get(0))?;
         if accounts > 0 {
             return Ok(None);
         }
@@ -130,12 +138,29 @@ impl Store {
             )?;
         }
         let account = random_id();
-        insert_account(&transaction, &account, "master", "blackhole.local", None, true)?;
+        insert_account(
+            &transaction,
+            &account,
+            "master",
+            "blackhole.local",
+            None,
+            true,
+        )?;
         let id = AccountId::parse(&account)
             .ok_or_else(|| StoreError::Refused("no account id could be made".into()))?;
-        insert_user(&transaction, &id, &username, password.expose(), PrivLevel::Admin)?;
+        insert_user(
+            &transaction,
+            &id,
+            &username,
+            password.expose(),
+            PrivLevel::Admin,
+        )?;
         transaction.commit()?;
-        Ok(Some(FirstStart { account: id, username, password }))
+        Ok(Some(FirstStart {
+            account: id,
+            username,
+            password,
+        }))
     }
 
     /// Makes an account.
@@ -154,13 +179,20 @@ impl Store {
             None => self.master()?,
         };
         let below = parent.realm.as_deref().unwrap_or("blackhole.local");
-        let realm = new.realm.map_or_else(|| format!("{}.{below}", &random_id()[..6]), str::to_lowercase);
+        let realm = new.realm.map_or_else(
+            || format!("{}.{below}", &random_id()[..6]),
+            str::to_lowercase,
+        );
         check_realm(&realm)?;
         let inserted = insert_account(&self.connection, &id, name, &realm, Some(&parent.id), false);
         if let Err(rusqlite::Error::SqliteFailure(error, Some(text))) = &inserted
             && error.code == rusqlite::ErrorCode::ConstraintViolation
         {
-            let what = if text.contains("realm") { format!("realm {realm:?}") } else { format!("id {id:?}") };
+            let what = if text.contains("realm") {
+                format!("realm {realm:?}")
+            } else {
+                format!("id {id:?}")
+            };
             return refuse(format!("{what} is taken already"));
         }
         inserted?;
@@ -193,10 +225,16 @@ impl Store {
     /// One account by id or, where only one has it, by name.
     pub fn find_account(&self, id_or_name: &str) -> Result<AccountRecord, StoreError> {
         let accounts = self.accounts()?;
-        if let Some(found) = accounts.iter().find(|account| account.id.as_str() == id_or_name) {
+        if let Some(found) = accounts
+            .iter()
+            .find(|account| account.id.as_str() == id_or_name)
+        {
             return Ok(found.clone());
         }
-        let named: Vec<_> = accounts.iter().filter(|account| account.name == id_or_name).collect();
+        let named: Vec<_> = accounts
+            .iter()
+            .filter(|account| account.name == id_or_name)
+            .collect();
         match named.as_slice() {
             [one] => Ok((*one).clone()),
             [] => Err(StoreError::Refused(format!(
@@ -215,7 +253,9 @@ impl Store {
     /// The account above all others.
     pub fn master(&self) -> Result<AccountRecord, StoreError> {
         let accounts = self.accounts()?;
-        let master = accounts.into_iter().find(|account| account.parent.is_none());
+        let master = accounts
+            .into_iter()
+            .find(|account| account.parent.is_none());
         master.ok_or_else(|| {
             StoreError::Refused("there is no account yet: start `blackhole` once".into())
         })
@@ -232,10 +272,14 @@ impl Store {
         let username = username.trim().to_lowercase();
         if username.is_empty() || username.len() > MAX_NAME || username.contains(':') {
             let allowed = format!("1 to {MAX_NAME} bytes without a colon are allowed");
-            return Err(StoreError::Refused(format!("username {username:?}: {allowed}")));
+            return Err(StoreError::Refused(format!(
+                "username {username:?}: {allowed}"
+            )));
         }
         if password.len() < 8 {
-            return Err(StoreError::Refused("password: 8 bytes or more are needed".into()));
+            return Err(StoreError::Refused(
+                "password: 8 bytes or more are needed".into(),
+            ));
         }
         let known: Option<String> = self
             .connection
@@ -251,7 +295,13 @@ impl Store {
                 account.id
             )));
         }
-        let id = insert_user(&self.connection, &account.id, &username, password, priv_level)?;
+        let id = insert_user(
+            &self.connection,
+            &account.id,
+            &username,
+            password,
+            priv_level,
+        )?;
         let users = self.users()?;
         let made = users.into_iter().find(|user| user.id == id);
         made.ok_or_else(|| StoreError::Refused(format!("user {username:?} was removed meanwhile")))
@@ -270,7 +320,11 @@ impl Store {
                 id: row.get(0)?,
                 account: account_id(1, &account)?,
                 username: row.get(2)?,
-                priv_level: if level == "admin" { PrivLevel::Admin } else { PrivLevel::User },
+                priv_level: if level == "admin" {
+                    PrivLevel::Admin
+                } else {
+                    PrivLevel::User
+                },
                 enabled: row.get(4)?,
                 signature_secret: Secret::new(row.get::<_, String>(5)?),
                 md5_hash: row.get(6)?,
@@ -284,7 +338,11 @@ impl Store {
     pub fn directory(&self) -> Result<Directory, StoreError> {
         let installation = |name: &str| {
             self.connection
-                .query_row("SELECT value FROM installation WHERE name = ?1", [name], |row| row.get::<_, String>(0))
+                .query_row(
+                    "SELECT value FROM installation WHERE name = ?1",
+                    [name],
+                    |row| row.get::<_, String>(0),
+                )
                 .optional()
                 .map(Option::unwrap_or_default)
         };
@@ -299,11 +357,15 @@ impl Store {
 
     /// A number that changes when another connection wrote.
     pub(super) fn version(&self) -> Result<i64, StoreError> {
-        Ok(self.connection.query_row("PRAGMA data_version", [], |row| row.get(0))?)
+        Ok(self
+            .connection
+            .query_row("PRAGMA data_version", [], |row| row.get(0))?)
     }
 
     fn signing_keys(&self) -> Result<Vec<SigningKey>, StoreError> {
-        let mut query = self.connection.prepare("SELECT kid, pkcs8 FROM signing_keys ORDER BY created, rowid")?;
+        let mut query = self
+            .connection
+            .prepare("SELECT kid, pkcs8 FROM signing_keys ORDER BY created, rowid")?;
         let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
         rows.map(|row| {
             let (kid, pkcs8): (String, Vec<u8>) = row?;
@@ -313,7 +375,9 @@ impl Store {
     }
 
     fn count_accounts(&self) -> Result<u32, StoreError> {
-        Ok(self.connection.query_row("SELECT count(*) FROM accounts", [], |row| row.get(0))?)
+        Ok(self
+            .connection
+            .query_row("SELECT count(*) FROM accounts", [], |row| row.get(0))?)
     }
 }
 
@@ -327,7 +391,11 @@ fn signing_key(kid: String, pkcs8: &[u8]) -> Result<SigningKey, StoreError> {
     let encoding = EncodingKey::from_rsa_pem(pem.as_bytes())
         .map_err(|_| StoreError::Refused(format!("signing key {kid} cannot be read")))?;
     let decoding = DecodingKey::from_rsa_der(pair.public_key().as_ref());
-    Ok(SigningKey { kid, encoding, decoding })
+    Ok(SigningKey {
+        kid,
+        encoding,
+        decoding,
+    })
 }
 
 fn insert_account(
@@ -355,8 +423,11 @@ fn insert_user(
     password: &str,
     priv_level: PrivLevel,
 ) -> rusqlite::Result<String> {
-    let salt: [u8; 16] =
-        connection.query_row("SELECT salt FROM accounts WHERE id = ?1", [account.as_str()], |row| row.get(0))?;
+    let salt: [u8; 16] = connection.query_row(
+        "SELECT salt FROM accounts WHERE id = ?1",
+        [account.as_str()],
+        |row| row.get(0),
+    )?;
     let hash = |method| slow_hash(&credential(method, username, password), &salt);
     let id = random_id();
     connection.execute(
@@ -398,36 +469,23 @@ fn now() -> i64 {
     i64::try_from(unix_now()).unwrap_or(i64::MAX)
 }
 
-/// 32 random hex digits.
-pub(crate) fn random_id() -> String {
-    let mut bytes = [0; 16];
-    fill(&mut bytes);
-    hex(&bytes)
-}
-
-/// A password of this many letters and digits, without those that look alike.
-fn random_text(length: usize) -> String {
-    const LETTERS: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz23456789A";
-    let mut bytes = vec![0; length];
-    fill(&mut bytes);
-    bytes.iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect()
-}
-
-fn fill(bytes: &mut [u8]) {
-    // Fails only where the system has no randomness at all; nothing may go on then.
-    #[expect(clippy::expect_used, reason = "a secret without randomness must never exist")]
-    aws_lc_rs::rand::fill(bytes).expect("the system gives random bytes");
-}
-
 fn private_dir(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
 }
 
 /// Makes the file with its mode, so that it is never open to others, not even for a moment.
 fn private_file(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
-    std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path).map(drop)
+    std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path)
+        .map(drop)
 }
 
 #[cfg(test)]
@@ -451,7 +509,10 @@ mod tests {
         let credential = credential(Method::Sha1, "admin", made.password.expose());
         assert!(same(&user.sha1_hash, &slow_hash(&credential, &master.salt)));
         drop(store);
-        let again = Store::open(folder.path()).expect("opens").directory().expect("loads");
+        let again = Store::open(folder.path())
+            .expect("opens")
+            .directory()
+            .expect("loads");
         assert_eq!(again.master().map(|m| m.id.clone()), Some(made.account));
     }
 
@@ -475,27 +536,86 @@ mod tests {
         let mut store = Store::open(folder.path()).expect("opens");
         let master = store.first_start().expect("made").expect("first").account;
         let id = "0".repeat(32);
-        let new = NewAccount { name: "Acme", id: Some(&id), realm: Some("Acme.Example.net"), ..NewAccount::default() };
+        let new = NewAccount {
+            name: "Acme",
+            id: Some(&id),
+            realm: Some("Acme.Example.net"),
+            ..NewAccount::default()
+        };
         let acme = store.create_account(&new).expect("made");
         assert_eq!(acme.realm.as_deref(), Some("acme.example.net"));
-        let below = NewAccount { name: "Sales", parent: Some("Acme"), ..NewAccount::default() };
+        let below = NewAccount {
+            name: "Sales",
+            parent: Some("Acme"),
+            ..NewAccount::default()
+        };
         let sales = store.create_account(&below).expect("made");
         assert!(sales.realm.expect("a realm").ends_with(".acme.example.net"));
         let directory = store.directory().expect("loads");
-        assert!(directory.is_within(&sales.id, &acme.id) && directory.is_within(&sales.id, &master));
-        let error = |new: NewAccount<'_>, store: &mut Store| store.create_account(&new).expect_err("refused").to_string();
+        assert!(
+            directory.is_within(&sales.id, &acme.id) && directory.is_within(&sales.id, &master)
+        );
+        let error = |new: NewAccount<'_>, store: &mut Store| {
+            store.create_account(&new).expect_err("refused").to_string()
+        };
         for (new, part) in [
-            (NewAccount { name: "x", id: Some(&id), ..NewAccount::default() }, "id \"0000"),
-            (NewAccount { name: "x", realm: Some("acme.example.net"), ..NewAccount::default() }, "taken already"),
-            (NewAccount { name: "x", parent: Some("none"), ..NewAccount::default() }, "\"none\" is not known"),
-            (NewAccount { name: " ", ..NewAccount::default() }, "1 to 128"),
-            (NewAccount { name: "x", id: Some("X"), ..NewAccount::default() }, "hex digits"),
-            (NewAccount { name: "x", realm: Some("a b.c"), ..NewAccount::default() }, "are allowed"),
+            (
+                NewAccount {
+                    name: "x",
+                    id: Some(&id),
+                    ..NewAccount::default()
+                },
+                "id \"0000",
+            ),
+            (
+                NewAccount {
+                    name: "x",
+                    realm: Some("acme.example.net"),
+                    ..NewAccount::default()
+                },
+                "taken already",
+            ),
+            (
+                NewAccount {
+                    name: "x",
+                    parent: Some("none"),
+                    ..NewAccount::default()
+                },
+                "\"none\" is not known",
+            ),
+            (
+                NewAccount {
+                    name: " ",
+                    ..NewAccount::default()
+                },
+                "1 to 128",
+            ),
+            (
+                NewAccount {
+                    name: "x",
+                    id: Some("X"),
+                    ..NewAccount::default()
+                },
+                "hex digits",
+            ),
+            (
+                NewAccount {
+                    name: "x",
+                    realm: Some("a b.c"),
+                    ..NewAccount::default()
+                },
+                "are allowed",
+            ),
         ] {
             let text = error(new, &mut store);
             assert!(text.contains(part), "{text}");
         }
-        store.create_account(&NewAccount { name: "Acme", ..NewAccount::default() }).expect("a second of that name");
+        store
+            .create_account(&NewAccount {
+                name: "Acme",
+                ..NewAccount::default()
+            })
+            .expect("a second of that name");
         let text = store.find_account("Acme").expect_err("two").to_string();
         assert!(text.contains("several"), "{text}");
     }
@@ -506,7 +626,9 @@ mod tests {
         let mut store = Store::open(folder.path()).expect("opens");
         store.first_start().expect("made");
         let master = store.master().expect("there");
-        let bob = store.create_user(&master, "Bob", "secret-1", PrivLevel::User).expect("made");
+        let bob = store
+            .create_user(&master, "Bob", "secret-1", PrivLevel::User)
+            .expect("made");
         assert_eq!(bob.username, "bob");
         for (name, password, part) in [
             ("BOB", "secret-1", "exists already"),
@@ -514,7 +636,10 @@ mod tests {
             ("a:b", "secret-1", "colon"),
             ("eve", "short", "8 bytes"),
         ] {
-            let error = store.create_user(&master, name, password, PrivLevel::User).expect_err(part).to_string();
+            let error = store
+                .create_user(&master, name, password, PrivLevel::User)
+                .expect_err(part)
+                .to_string();
             assert!(error.contains(part), "{error}");
         }
     }

@@ -86,46 +86,106 @@ impl Default for Metrics {
 impl Metrics {
     fn register(&mut self) {
         let r = &mut self.registry;
-        r.register("sockets", "Open sockets, by transport", self.sockets.clone());
-        r.register("sockets_accepted", "Sockets accepted since the start", self.accepted.clone());
+        r.register(
+            "sockets",
+            "Open sockets, by transport",
+            self.sockets.clone(),
+        );
+        r.register(
+            "sockets_accepted",
+            "Sockets accepted since the start",
+            self.accepted.clone(),
+        );
         r.register(
             "handshakes_refused",
             "Handshakes refused, by reason",
             self.handshakes_refused.clone(),
         );
-        r.register("sockets_closed", "Sockets closed, by reason", self.closed.clone());
+        r.register(
+            "sockets_closed",
+            "Sockets closed, by reason",
+            self.closed.clone(),
+        );
         r.register(
             "subscriptions",
             "Pairs of client binding and subscription key, over all sockets",
             self.subscriptions.clone(),
         );
-        r.register("requests", "Messages from clients, by outcome", self.requests.clone());
-        r.register("logins", "Log-ins over REST, by outcome", self.logins.clone());
-        r.register("events_received", "Events that the source handed over", self.events_received.clone());
-        r.register("events_matched", "Events that somebody had subscribed to", self.events_matched.clone());
-        r.register("events_dropped", "Events dropped before delivery, by reason", self.dropped.clone());
+        r.register(
+            "requests",
+            "Messages from clients, by outcome",
+            self.requests.clone(),
+        );
+        r.register(
+            "logins",
+            "Log-ins over REST, by outcome",
+            self.logins.clone(),
+        );
+        r.register(
+            "events_received",
+            "Events that the source handed over",
+            self.events_received.clone(),
+        );
+        r.register(
+            "events_matched",
+            "Events that somebody had subscribed to",
+            self.events_matched.clone(),
+        );
+        r.register(
+            "events_dropped",
+            "Events dropped before delivery, by reason",
+            self.dropped.clone(),
+        );
         r.register(
             "events_withheld",
             "Matching groups of another account that did not get the event",
             self.withheld.clone(),
         );
-        r.register("deliveries", "Event frames put into sockets' queues", self.deliveries.clone());
-        r.register("delivered_bytes", "Bytes of these frames", self.delivered_bytes.clone());
-        r.register("frames_written", "Event frames written to sockets", self.frames_written.clone());
+        r.register(
+            "deliveries",
+            "Event frames put into sockets' queues",
+            self.deliveries.clone(),
+        );
+        r.register(
+            "delivered_bytes",
+            "Bytes of these frames",
+            self.delivered_bytes.clone(),
+        );
+        r.register(
+            "frames_written",
+            "Event frames written to sockets",
+            self.frames_written.clone(),
+        );
         r.register(
             "delivery_latency_seconds",
             "From the source to the socket's write, of the oldest frame of each write",
             self.latency.clone(),
         );
-        r.register("source_connected", "1 while events can come", self.source_connected.clone());
-        r.register("source_lost", "How often the broker was lost", self.source_lost.clone());
+        r.register(
+            "source_connected",
+            "1 while events can come",
+            self.source_connected.clone(),
+        );
+        r.register(
+            "source_lost",
+            "How often the broker was lost",
+            self.source_lost.clone(),
+        );
         r.register(
             "source_since_seconds",
             "Unix time of the source's last change between connected and not",
             self.source_since.clone(),
         );
-        r.register("source_bindings", "Bindings on the broker", self.source_bindings.clone());
-        r.register("ingress_bytes", "Bytes of events that wait to be routed", self.ingress_bytes.clone());
+        r.register(
+            "source_bindings",
+            "Bindings on the broker",
+            self.source_bindings.clone(),
+        );
+        r.register(
+            "ingress_bytes",
+            "Bytes of events that wait to be routed",
+            self.ingress_bytes.clone(),
+        );
     }
 
     /// The text of `/metrics`.
@@ -138,12 +198,16 @@ impl Metrics {
 
     /// Open sockets of a transport (`ws`, `wss`).
     pub fn sockets(&self, transport: &'static str) -> Gauge {
-        self.sockets.get_or_create(&[("transport", transport)]).clone()
+        self.sockets
+            .get_or_create(&[("transport", transport)])
+            .clone()
     }
 
     /// A handshake was refused.
     pub fn handshake_refused(&self, reason: &'static str) {
-        self.handshakes_refused.get_or_create(&[("reason", reason)]).inc();
+        self.handshakes_refused
+            .get_or_create(&[("reason", reason)])
+            .inc();
     }
 
     /// A socket is gone.

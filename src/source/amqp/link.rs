@@ -7,8 +7,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use futures_util::StreamExt;
 use lapin::message::Delivery;
 use lapin::options::{
-    BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions,
-    QueueDeclareOptions, QueueDeleteOptions,
+    BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions,
+    QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
 };
 use lapin::types::{AMQPValue, FieldTable, ShortString};
 use lapin::uri::AMQPUri;
@@ -21,9 +21,9 @@ use super::super::exchanges::{Kind, kazoo};
 use super::super::{Ingress, Publication, SourceError};
 use super::AmqpSettings;
 use crate::catalogue::Catalogue;
+use crate::entropy::random_id;
 use crate::model::Event;
 use crate::model::clock::GREGORIAN_OFFSET;
-use crate::store::random_id;
 use crate::telemetry::Metrics;
 
 const HEARTBEAT_SECONDS: u16 = 10;
@@ -57,12 +57,21 @@ pub(super) enum OpError {
 
 impl Link {
     /// Connects and declares the queue.
-    pub(super) async fn open(settings: &AmqpSettings, catalogue: Arc<Catalogue>) -> Result<Self, String> {
-        let mut uri: AMQPUri = settings.url.expose().parse().map_err(|_| "the AMQP URL cannot be read".to_owned())?;
+    pub(super) async fn open(
+        settings: &AmqpSettings,
+        catalogue: Arc<Catalogue>,
+    ) -> Result<Self, String> {
+        let mut uri: AMQPUri = settings
+            .url
+            .expose()
+            .parse()
+            .map_err(|_| "the AMQP URL cannot be read".to_owned())?;
         uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
         let properties = ConnectionProperties::default()
             .with_connection_name(format!("blackhole {}", settings.node).into());
-        let connection = Connection::connect_uri(uri, properties).await.map_err(text)?;
+        let connection = Connection::connect_uri(uri, properties)
+            .await
+            .map_err(text)?;
         let control = connection.create_channel().await.map_err(text)?;
         // A new name each time: the broker may still hold the exclusive queue of a connection whose
         // loss it has not seen.
@@ -70,30 +79,51 @@ impl Link {
         let queue = ShortString::try_new(name).map_err(|error| error.to_string())?;
         let mut arguments = FieldTable::default();
         let max_bytes = i64::try_from(settings.queue_max_bytes).unwrap_or(i64::MAX);
-        arguments.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(max_bytes));
-        let options = QueueDeclareOptions { exclusive: true, auto_delete: true, ..QueueDeclareOptions::default() };
-        control.queue_declare(queue.clone(), options, arguments).await.map_err(text)?;
+        arguments.insert(
+            "x-max-length-bytes".into(),
+            AMQPValue::LongLongInt(max_bytes),
+        );
+        let options = QueueDeclareOptions {
+            exclusive: true,
+            auto_delete: true,
+            ..QueueDeclareOptions::default()
+        };
+        control
+            .queue_declare(queue.clone(), options, arguments)
+            .await
+            .map_err(text)?;
         let wire = Wire {
             connection,
             catalogue,
             declared: Mutex::default(),
             publisher: Mutex::default(),
         };
-        Ok(Self { wire: Arc::new(wire), control, queue, lost: None })
+        Ok(Self {
+            wire: Arc::new(wire),
+            control,
+            queue,
+            lost: None,
+        })
     }
 
     /// Binds or unbinds.
     pub(super) async fn carry_out(&mut self, op: &Op) -> Result<(), OpError> {
         let refused = |text: String| OpError::Refused(SourceError::Refused(text));
-        let exchange = ShortString::try_new(op.exchange()).map_err(|error| refused(error.to_string()))?;
-        let key = ShortString::try_new(&*op.key).map_err(|_| refused("the routing key is too long".into()))?;
+        let exchange =
+            ShortString::try_new(op.exchange()).map_err(|error| refused(error.to_string()))?;
+        let key = ShortString::try_new(&*op.key)
+            .map_err(|_| refused("the routing key is too long".into()))?;
         let queue = self.queue.clone();
         let done = if op.bind {
             self.wire.exchange(op.exchange()).await?;
             let options = QueueBindOptions::default();
-            self.control.queue_bind(queue, exchange, key, options, FieldTable::default()).await
+            self.control
+                .queue_bind(queue, exchange, key, options, FieldTable::default())
+                .await
         } else {
-            self.control.queue_unbind(queue, exchange, key, FieldTable::default()).await
+            self.control
+                .queue_unbind(queue, exchange, key, FieldTable::default())
+                .await
         };
         let Err(error) = done else { return Ok(()) };
         // The broker closes the channel with its refusal.
@@ -111,13 +141,24 @@ impl Link {
         metrics: &Arc<Metrics>,
         max_bytes: usize,
     ) -> Result<Arc<Wire>, String> {
-        let options = BasicConsumeOptions { no_ack: true, exclusive: true, ..BasicConsumeOptions::default() };
-        let consuming = self.control.basic_consume(self.queue.clone(), "".into(), options, FieldTable::default());
+        let options = BasicConsumeOptions {
+            no_ack: true,
+            exclusive: true,
+            ..BasicConsumeOptions::default()
+        };
+        let consuming = self.control.basic_consume(
+            self.queue.clone(),
+            "".into(),
+            options,
+            FieldTable::default(),
+        );
         let consumer = consuming.await.map_err(text)?;
         let (ended, lost) = oneshot::channel();
         let exchanges = self.wire.catalogue.exchanges();
         let reader = Reader {
-            names: exchanges.map(|name| (name.to_owned(), Arc::from(name))).collect(),
+            names: exchanges
+                .map(|name| (name.to_owned(), Arc::from(name)))
+                .collect(),
             ingress: ingress.clone(),
             metrics: metrics.clone(),
             max_bytes,
@@ -146,7 +187,10 @@ impl Link {
                 return;
             }
         }
-        let _ = self.control.queue_delete(self.queue.clone(), QueueDeleteOptions::default()).await;
+        let _ = self
+            .control
+            .queue_delete(self.queue.clone(), QueueDeleteOptions::default())
+            .await;
         let _ = self.wire.connection.close(200, "bye".into()).await;
     }
 }
@@ -163,18 +207,33 @@ impl Wire {
     /// Publishes with the broker's confirmation; true when some queue took the event.
     pub(super) async fn publish(&self, publication: &Publication) -> Result<bool, SourceError> {
         let refused = |text: String| SourceError::Refused(text);
-        self.exchange(&publication.exchange).await.map_err(|error| match error {
-            OpError::Refused(error) => error,
-            OpError::Lost(_) => SourceError::Away,
-        })?;
-        let exchange = ShortString::try_new(publication.exchange.as_str()).map_err(|e| refused(e.to_string()))?;
-        let key = ShortString::try_new(publication.routing_key.as_str()).map_err(|e| refused(e.to_string()))?;
+        self.exchange(&publication.exchange)
+            .await
+            .map_err(|error| match error {
+                OpError::Refused(error) => error,
+                OpError::Lost(_) => SourceError::Away,
+            })?;
+        let exchange = ShortString::try_new(publication.exchange.as_str())
+            .map_err(|e| refused(e.to_string()))?;
+        let key = ShortString::try_new(publication.routing_key.as_str())
+            .map_err(|e| refused(e.to_string()))?;
         let channel = self.publisher().await.map_err(|_| SourceError::Away)?;
-        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+        let options = BasicPublishOptions {
+            mandatory: true,
+            ..BasicPublishOptions::default()
+        };
         let properties = BasicProperties::default()
             .with_content_type("application/json".into())
             .with_timestamp(gregorian_microseconds());
-        let sent = channel.basic_publish(exchange, key, options, publication.body.as_bytes(), properties).await;
+        let sent = channel
+            .basic_publish(
+                exchange,
+                key,
+                options,
+                publication.body.as_bytes(),
+                properties,
+            )
+            .await;
         let confirmed = match sent {
             Ok(confirm) => confirm.await,
             Err(error) => Err(error),
@@ -188,11 +247,16 @@ impl Wire {
 
     async fn publisher(&self) -> lapin::Result<Channel> {
         let mut publisher = self.publisher.lock().await;
-        if let Some(channel) = publisher.as_ref().filter(|channel| channel.status().connected()) {
+        if let Some(channel) = publisher
+            .as_ref()
+            .filter(|channel| channel.status().connected())
+        {
             return Ok(channel.clone());
         }
         let channel = self.connection.create_channel().await?;
-        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        channel
+            .confirm_select(ConfirmSelectOptions::default())
+            .await?;
         *publisher = Some(channel.clone());
         Ok(channel)
     }
@@ -230,15 +294,23 @@ impl Wire {
         let refused = |text: String| OpError::Refused(SourceError::Refused(text));
         let exchange = ShortString::try_new(name).map_err(|error| refused(error.to_string()))?;
         let channel = self.channel().await?;
-        let options = ExchangeDeclareOptions { passive, ..ExchangeDeclareOptions::default() };
-        let declared = channel.exchange_declare(exchange, kind, options, FieldTable::default()).await;
+        let options = ExchangeDeclareOptions {
+            passive,
+            ..ExchangeDeclareOptions::default()
+        };
+        let declared = channel
+            .exchange_declare(exchange, kind, options, FieldTable::default())
+            .await;
         declared.map_err(|error| self.classify(error))?;
         let _ = channel.close(200, "done".into()).await;
         Ok(())
     }
 
     async fn channel(&self) -> Result<Channel, OpError> {
-        self.connection.create_channel().await.map_err(|error| OpError::Lost(text(error)))
+        self.connection
+            .create_channel()
+            .await
+            .map_err(|error| OpError::Lost(text(error)))
     }
 
     fn classify(&self, error: lapin::Error) -> OpError {
@@ -278,7 +350,10 @@ impl Reader {
         let properties = Properties {
             content_type: said.content_type().as_ref().map(ShortString::as_str),
             content_encoding: said.content_encoding().as_ref().map(ShortString::as_str),
-            for_process: said.headers().as_ref().is_some_and(|headers| headers.contains_key("Deliver-To-PID")),
+            for_process: said
+                .headers()
+                .as_ref()
+                .is_some_and(|headers| headers.contains_key("Deliver-To-PID")),
         };
         let body = match decode(delivery.data, properties, self.max_bytes) {
             Ok(body) => body,
@@ -286,7 +361,9 @@ impl Reader {
         };
         let exchange = self.names.get(delivery.exchange.as_str());
         let event = Event {
-            exchange: exchange.cloned().unwrap_or_else(|| Arc::from(delivery.exchange.as_str())),
+            exchange: exchange
+                .cloned()
+                .unwrap_or_else(|| Arc::from(delivery.exchange.as_str())),
             routing_key: delivery.routing_key.into(),
             body,
             received,
@@ -299,8 +376,12 @@ impl Reader {
 
 /// Kazoo's timestamp property (kazoo-amqp.md 1.3).
 fn gregorian_microseconds() -> u64 {
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(unix.as_micros()).unwrap_or(u64::MAX).saturating_add(GREGORIAN_OFFSET * 1_000_000)
+    let unix = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(unix.as_micros())
+        .unwrap_or(u64::MAX)
+        .saturating_add(GREGORIAN_OFFSET * 1_000_000)
 }
 
 fn text(error: lapin::Error) -> String {
