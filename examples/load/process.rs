@@ -1,0 +1,89 @@
+//! What Linux tells about a process.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+
+/// `_SC_CLK_TCK` of Linux: the unit of CPU times in `/proc`.
+const TICKS_PER_SECOND: f64 = 100.0;
+/// Files beside the sockets that a process has open.
+const OTHER_FILES: usize = 64;
+
+/// A point in time and the CPU spent until then.
+#[derive(Debug)]
+pub(crate) struct Mark {
+    at: Instant,
+    server: f64,
+    client: f64,
+}
+
+/// What was spent between two marks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Spent {
+    pub(crate) wall: Duration,
+    /// CPU seconds of all threads, user and system.
+    pub(crate) server: f64,
+    pub(crate) client: f64,
+}
+
+impl Mark {
+    /// Now, with a server of this process id.
+    pub(crate) fn now(server: u32) -> anyhow::Result<Self> {
+        Ok(Self {
+            at: Instant::now(),
+            server: cpu_seconds(server)?,
+            client: cpu_seconds(std::process::id())?,
+        })
+    }
+
+    pub(crate) fn until(&self, later: &Self) -> Spent {
+        Spent {
+            wall: later.at - self.at,
+            server: later.server - self.server,
+            client: later.client - self.client,
+        }
+    }
+}
+
+fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
+    let file = format!("/proc/{pid}/stat");
+    let text =
+        std::fs::read_to_string(&file).with_context(|| format!("{file}: has the server died?"))?;
+    // The name in parentheses may hold anything; utime and stime are fields 14 and 15.
+    let fields = text.rsplit_once(')').map(|(_, fields)| fields);
+    let mut fields = fields
+        .with_context(|| format!("{file}: no name"))?
+        .split_whitespace()
+        .skip(11);
+    let mut ticks = || fields.next().and_then(|field| field.parse::<f64>().ok());
+    let (user, system) = ticks().zip(ticks()).context("no CPU times")?;
+    Ok((user + system) / TICKS_PER_SECOND)
+}
+
+/// Resident memory in bytes.
+pub(crate) fn resident(pid: u32) -> anyhow::Result<u64> {
+    let file = format!("/proc/{pid}/status");
+    let text =
+        std::fs::read_to_string(&file).with_context(|| format!("{file}: has the server died?"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kibibytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    Ok(kibibytes.with_context(|| format!("{file}: no VmRSS"))? * 1024)
+}
+
+/// Refuses what cannot work: the server inherits our limit of open files.
+pub(crate) fn check_open_files(sockets: usize) -> anyhow::Result<()> {
+    let limits = std::fs::read_to_string("/proc/self/limits").context("/proc/self/limits")?;
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"));
+    let soft = line.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok());
+    let needed = sockets + OTHER_FILES;
+    match soft {
+        Some(soft) if soft < needed => {
+            bail!(
+                "{soft} open files are allowed, {needed} are needed: run `ulimit -n {needed}` first"
+            )
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,176 @@
+//! A real websocket client.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::{SinkExt, StreamExt};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::{WebSocketStream, client_async};
+
+use super::{Account, PATIENCE};
+
+trait Stream: AsyncRead + AsyncWrite + Send {}
+impl<S: AsyncRead + AsyncWrite + Send> Stream for S {}
+
+pub(crate) struct Client {
+    socket: WebSocketStream<Pin<Box<dyn Stream>>>,
+}
+
+/// How the server closed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Closed {
+    pub(crate) code: u16,
+    pub(crate) reason: String,
+}
+
+impl Client {
+    pub(crate) async fn ws(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        Self::over(Box::pin(stream), &format!("ws://{address}/socket?x=1")).await
+    }
+
+    pub(crate) async fn wss(address: SocketAddr, certificate: &Path) -> Self {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(CertificateDer::from_pem_file(certificate).unwrap())
+            .unwrap();
+        let config = ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let stream = TcpStream::connect(address).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let stream = TlsConnector::from(Arc::new(config))
+            .connect(name, stream)
+            .await
+            .unwrap();
+        Self::over(
+            Box::pin(stream),
+            &format!("wss://localhost:{}/", address.port()),
+        )
+        .await
+    }
+
+    async fn over(stream: Pin<Box<dyn Stream>>, url: &str) -> Self {
+        let (socket, _) = timeout(PATIENCE, client_async(url, stream))
+            .await
+            .unwrap()
+            .unwrap();
+        Self { socket }
+    }
+
+    pub(crate) async fn send(&mut self, message: Value) {
+        self.send_text(&message.to_string()).await;
+    }
+
+    pub(crate) async fn send_text(&mut self, text: &str) {
+        self.send_raw(Message::Text(text.into())).await;
+    }
+
+    pub(crate) async fn send_raw(&mut self, message: Message) {
+        self.socket.send(message).await.unwrap();
+    }
+
+    /// Sends, unless the connection is gone.
+    pub(crate) async fn try_send_text(&mut self, text: &str) -> Result<(), ()> {
+        self.socket
+            .send(Message::Text(text.into()))
+            .await
+            .map_err(|_| ())
+    }
+
+    /// The next frame, whatever it is.
+    pub(crate) async fn next(&mut self) -> Option<Message> {
+        let next = timeout(PATIENCE, self.socket.next()).await;
+        next.expect("the server sends nothing").map(Result::unwrap)
+    }
+
+    /// The next text; pings are answered on the way.
+    pub(crate) async fn text(&mut self) -> String {
+        loop {
+            match self.next().await {
+                Some(Message::Text(text)) => return text.to_string(),
+                Some(Message::Ping(_) | Message::Pong(_)) => {}
+                other => panic!("not a text: {other:?}"),
+            }
+        }
+    }
+
+    /// The next reply; events may not come before it.
+    pub(crate) async fn reply(&mut self) -> Value {
+        let text = self.text().await;
+        let reply: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(reply["action"], "reply", "{text}");
+        reply
+    }
+
+    pub(crate) async fn event(&mut self) -> Value {
+        let text = self.text().await;
+        let event: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(event["action"], "event", "{text}");
+        event
+    }
+
+    /// Sends a message and gives its reply.
+    pub(crate) async fn ask(&mut self, message: Value) -> Value {
+        self.send(message).await;
+        self.reply().await
+    }
+
+    /// The only error of a message that must fail.
+    pub(crate) async fn error(&mut self, message: Value) -> String {
+        let reply = self.ask(message).await;
+        assert_eq!(reply["status"], "error", "{reply}");
+        reply["data"]["errors"][0].as_str().unwrap().to_owned()
+    }
+
+    /// Subscribes, which must succeed.
+    pub(crate) async fn subscribe(&mut self, account: &Account, binding: &str) {
+        let reply = self
+            .ask(subscribe(&account.token, &account.id, binding))
+            .await;
+        assert_eq!(reply["status"], "success", "{reply}");
+    }
+
+    /// Reads until the server closes.
+    pub(crate) async fn closed(&mut self) -> Closed {
+        loop {
+            match self.next().await {
+                Some(Message::Close(Some(frame))) => {
+                    return Closed {
+                        code: frame.code.into(),
+                        reason: frame.reason.to_string(),
+                    };
+                }
+                Some(Message::Close(None)) => {
+                    return Closed {
+                        code: 1005,
+                        reason: String::new(),
+                    };
+                }
+                Some(_) => {}
+                None => panic!("the connection ended without a close"),
+            }
+        }
+    }
+
+    /// Says goodbye and waits for the answer.
+    pub(crate) async fn leave(mut self) {
+        self.socket.close(None).await.unwrap();
+        while let Ok(Some(Ok(_))) = timeout(PATIENCE, self.socket.next()).await {}
+    }
+}
+
+pub(crate) fn subscribe(token: &str, account: &str, binding: &str) -> Value {
+    json!({"action":"subscribe","auth_token":token,"data":{"account_id":account,"binding":binding}})
+}

@@ -1,0 +1,246 @@
+//! The real binary on free ports, killed when dropped.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Output, Stdio};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use super::{A, Answer, B, Client, PATIENCE, request};
+
+pub(crate) struct Server {
+    pub(crate) ws: Option<SocketAddr>,
+    pub(crate) wss: Option<SocketAddr>,
+    pub(crate) api: SocketAddr,
+    /// What was printed until the ports were open.
+    pub(crate) greeting: Vec<String>,
+    pub(crate) process: Child,
+    folder: TempDir,
+}
+
+pub(crate) struct Account {
+    pub(crate) id: String,
+    pub(crate) token: String,
+}
+
+fn binary() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_blackhole"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("BLACKHOLE_")) {
+        command.env_remove(name);
+    }
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    command
+}
+
+impl Server {
+    /// On the embedded bus.
+    pub(crate) async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// With more flags.
+    pub(crate) async fn with(flags: &[&str]) -> Self {
+        Self::try_with(flags)
+            .await
+            .unwrap_or_else(|log| panic!("the server did not start:\n{log}"))
+    }
+
+    /// As `with`, but gives the log of a start that failed.
+    pub(crate) async fn try_with(flags: &[&str]) -> Result<Self, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let log = std::fs::File::create(folder.path().join("log")).unwrap();
+        let mut process = binary()
+            .args(["--ws-port", "0", "--wss-port", "0", "--api-port", "0"])
+            .args(["--set", "stop.window=2s", "--set", "log.level=debug"])
+            .args(Self::places(folder.path()))
+            .args(flags)
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut greeting = Vec::new();
+        while let Ok(Some(line)) = timeout(PATIENCE, lines.next_line()).await.unwrap() {
+            let last = line.trim_start().starts_with("api ");
+            greeting.push(line);
+            if last {
+                break;
+            }
+        }
+        let port = |name: &str| {
+            let line = greeting
+                .iter()
+                .find(|line| line.trim_start().starts_with(name))?;
+            line.split("://")
+                .nth(1)?
+                .split_whitespace()
+                .next()?
+                .parse()
+                .ok()
+        };
+        let Some(api) = port("api ") else {
+            process.wait().await.unwrap();
+            return Err(std::fs::read_to_string(folder.path().join("log")).unwrap());
+        };
+        let (ws, wss) = (port("ws "), port("wss "));
+        // The rest of what it prints must not block it.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Ok(Self {
+            ws,
+            wss,
+            api,
+            greeting,
+            process,
+            folder,
+        })
+    }
+
+    fn places(folder: &Path) -> Vec<String> {
+        vec![
+            "--data-dir".into(),
+            folder.join("data").display().to_string(),
+            "--set".into(),
+            format!("tls.development_dir={}", folder.join("certs").display()),
+        ]
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    /// Runs another command of the binary over this server's data.
+    pub(crate) async fn command(&self, arguments: &[&str]) -> Output {
+        let output = binary()
+            .args(arguments)
+            .args(Self::places(self.folder.path()))
+            .args(["--api-port", &self.api.port().to_string()])
+            .output();
+        timeout(PATIENCE, output).await.unwrap().unwrap()
+    }
+
+    /// The same, which must succeed; what it printed.
+    pub(crate) async fn run(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments).await;
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {error}");
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .trim_end()
+            .to_owned()
+    }
+
+    pub(crate) async fn token(&self, account: &str) -> String {
+        self.run(&["token", "--account", account]).await
+    }
+
+    /// The master account, whose users are super-duper admins.
+    pub(crate) async fn master(&self) -> Account {
+        let list: Value =
+            serde_json::from_str(&self.run(&["account", "list", "--json"]).await).unwrap();
+        let id = list[0]["id"].as_str().unwrap().to_owned();
+        Account {
+            token: self.token(&id).await,
+            id,
+        }
+    }
+
+    /// An account of this id; the ones of the fixtures have the fixtures' realms. The server knows it
+    /// when this returns.
+    pub(crate) async fn account(&self, id: &str) -> Account {
+        let realm = match id {
+            A => "a3f1c2.sip.example.net".to_owned(),
+            B => "other.example.net".to_owned(),
+            other => format!("{other}.example.net"),
+        };
+        self.run(&[
+            "account", "create", "--name", id, "--id", id, "--realm", &realm,
+        ])
+        .await;
+        let account = Account {
+            id: id.to_owned(),
+            token: self.token(id).await,
+        };
+        super::until("the server knows the account", async || {
+            let mut client = self.client().await;
+            client
+                .send(json!({"action":"ping","auth_token":account.token}))
+                .await;
+            (client.reply().await["status"] == "success").then_some(())
+        })
+        .await;
+        account
+    }
+
+    pub(crate) async fn client(&self) -> Client {
+        Client::ws(self.ws.unwrap()).await
+    }
+
+    pub(crate) async fn tls_client(&self) -> Client {
+        Client::wss(
+            self.wss.unwrap(),
+            &self.folder.path().join("certs/development.pem"),
+        )
+        .await
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        request(self.api, "GET", path, &[], "").await
+    }
+
+    /// Publishes through REST.
+    pub(crate) async fn publish(
+        &self,
+        master: &Account,
+        exchange: &str,
+        key: &str,
+        payload: &Value,
+    ) -> bool {
+        let body =
+            json!({"data":{"exchange":exchange,"routing_key":key,"payload":payload}}).to_string();
+        let answer = request(
+            self.api,
+            "PUT",
+            "/v2/events",
+            &[("x-auth-token", &master.token)],
+            &body,
+        )
+        .await;
+        assert_eq!(answer.status, 201, "{}", answer.text);
+        answer.json()["data"]["routed"].as_bool().unwrap()
+    }
+
+    /// One value of `/metrics`; 0 where it is not there yet.
+    pub(crate) async fn metric(&self, name: &str) -> f64 {
+        let text = self.get("/metrics").await.text;
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.parse().unwrap())
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.process.id().unwrap().to_string();
+        let status = std::process::Command::new("kill")
+            .args([name, &pid])
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for the end of the process; its exit code.
+    pub(crate) async fn ended(&mut self) -> Option<i32> {
+        timeout(PATIENCE, self.process.wait())
+            .await
+            .unwrap()
+            .unwrap()
+            .code()
+    }
+}
