@@ -70,8 +70,8 @@ struct Options {
     /// Events under way at most: published and not yet read by all sockets
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
     window: u32,
-    /// HTTP connections that publish
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
+    /// HTTP connections that publish, each with one request at a time; too few leave the window empty
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=64))]
     publishers: u32,
     /// Events a second at most [default: as fast as the window allows]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]

@@ -15,6 +15,8 @@ pub(crate) struct Mark {
     at: Instant,
     server: f64,
     client: f64,
+    /// Of the whole machine.
+    busy: f64,
 }
 
 /// What was spent between two marks.
@@ -24,6 +26,8 @@ pub(crate) struct Spent {
     /// CPU seconds of all threads, user and system.
     pub(crate) server: f64,
     pub(crate) client: f64,
+    /// Of all other processes: much of it makes a measurement worth less.
+    pub(crate) others: f64,
 }
 
 impl Mark {
@@ -33,14 +37,18 @@ impl Mark {
             at: Instant::now(),
             server: cpu_seconds(server)?,
             client: cpu_seconds(std::process::id())?,
+            busy: busy_seconds()?,
         })
     }
 
     pub(crate) fn until(&self, later: &Self) -> Spent {
+        let server = later.server - self.server;
+        let client = later.client - self.client;
         Spent {
             wall: later.at - self.at,
-            server: later.server - self.server,
-            client: later.client - self.client,
+            server,
+            client,
+            others: (later.busy - self.busy - server - client).max(0.0),
         }
     }
 }
@@ -58,6 +66,21 @@ fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
     let mut ticks = || fields.next().and_then(|field| field.parse::<f64>().ok());
     let (user, system) = ticks().zip(ticks()).context("no CPU times")?;
     Ok((user + system) / TICKS_PER_SECOND)
+}
+
+/// What all CPUs together were not idle.
+fn busy_seconds() -> anyhow::Result<f64> {
+    let text = std::fs::read_to_string("/proc/stat").context("/proc/stat")?;
+    let fields = text.lines().next().unwrap_or_default().split_whitespace();
+    let ticks: Vec<f64> = fields
+        .skip(1)
+        .map_while(|field| field.parse().ok())
+        .collect();
+    // user nice system idle iowait irq softirq steal; guests are in user already.
+    let [user, nice, system, _, _, irq, softirq, steal, ..] = ticks[..] else {
+        bail!("/proc/stat: no CPU times");
+    };
+    Ok((user + nice + system + irq + softirq + steal) / TICKS_PER_SECOND)
 }
 
 /// Resident memory in bytes.

@@ -49,9 +49,12 @@ pub(crate) struct Fanout {
     deliveries_per_second: f64,
     server_cpu_seconds: f64,
     client_cpu_seconds: f64,
+    others_cpu_seconds: f64,
     publishing_cpu_us_per_event: f64,
     deliveries_per_cpu_second_gross: Option<f64>,
     deliveries_per_cpu_second_net: Option<f64>,
+    /// Mean; far below the window, the publishers were too slow to fill it.
+    events_under_way: f64,
     latency_p50_ms: f64,
     latency_p99_ms: f64,
     lost: u64,
@@ -108,13 +111,16 @@ impl Fanout {
         self.deliveries_per_second = deliveries / self.seconds;
         self.server_cpu_seconds = spent.server;
         self.client_cpu_seconds = spent.client;
+        self.others_cpu_seconds = spent.others;
         self.publishing_cpu_us_per_event = publishing * 1e6;
         self.deliveries_per_cpu_second_gross = per_cpu_second(spent.server);
         self.deliveries_per_cpu_second_net = per_cpu_second(net);
     }
 
-    /// From sorted times.
+    /// From sorted times, once the rates are known.
     pub(crate) fn latency(&mut self, sorted: &[Duration]) {
+        let sum: Duration = sorted.iter().sum();
+        self.events_under_way = sum.as_secs_f64() / self.seconds;
         let quantile = |hundredths: usize| {
             let at = (sorted.len() * hundredths / 100).min(sorted.len().saturating_sub(1));
             sorted.get(at).map_or(0.0, |time| time.as_secs_f64() * 1e3)
@@ -143,6 +149,8 @@ impl Fanout {
             format!("{:.1}", self.publishing_cpu_us_per_event),
             format!("{:.2}", self.server_cpu_seconds),
             format!("{:.2}", self.client_cpu_seconds),
+            format!("{:.2}", self.others_cpu_seconds),
+            format!("{:.0}", self.events_under_way),
             format!("{:.2}", self.latency_p50_ms),
             format!("{:.2}", self.latency_p99_ms),
             self.lost.to_string(),
@@ -152,7 +160,7 @@ impl Fanout {
     }
 }
 
-const FANOUT: [&str; 16] = [
+const FANOUT: [&str; 18] = [
     "sockets",
     "events",
     "bytes",
@@ -164,6 +172,8 @@ const FANOUT: [&str; 16] = [
     "publ us",
     "server CPU s",
     "client CPU s",
+    "others CPU s",
+    "under way",
     "p50 ms",
     "p99 ms",
     "lost",
@@ -247,6 +257,9 @@ impl Report {
         );
         println!(
             "net/CPU s: without publ us an event, which the same requests cost while nobody listened"
+        );
+        println!(
+            "others CPU s: of all other processes; under way: mean number of events, at most the window"
         );
         println!("latency: from the request to publish until the last socket has read the event");
         for result in &self.fanout {

@@ -79,6 +79,10 @@ impl Default for Metrics {
             logins: Family::default(),
         };
         metrics.register();
+        // There from the start, so that a dashboard shows 0 and not nothing.
+        for transport in ["ws", "wss"] {
+            metrics.sockets(transport).set(0);
+        }
         metrics
     }
 }

@@ -53,8 +53,11 @@ impl Server {
     pub(crate) async fn try_with(flags: &[&str]) -> Result<Self, String> {
         let folder = tempfile::tempdir().unwrap();
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
+        let names = ["--ws-port", "--wss-port", "--api-port"];
+        let free = names.into_iter().filter(|name| !flags.contains(name));
+        let ports = free.flat_map(|name| [name, "0"]);
         let mut process = binary()
-            .args(["--ws-port", "0", "--wss-port", "0", "--api-port", "0"])
+            .args(ports)
             .args(["--set", "stop.window=2s", "--set", "log.level=debug"])
             .args(Self::places(folder.path()))
             .args(flags)
