@@ -54,7 +54,7 @@ impl Target {
         let url = format!("ws://{}/", self.ws);
         let (mut socket, _) = client_async_with_config(url, stream, Some(config))
             .await
-            .context("handshake (are too few open files allowed? see `ulimit -n`)")?;
+            .context("handshake")?;
         socket.send(Message::text(self.hello.as_str())).await?;
         let reply = socket.next().await.context("no reply")??;
         let reply = reply.to_text()?;

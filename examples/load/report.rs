@@ -61,13 +61,13 @@ pub(crate) struct Fanout {
     doubled: u64,
     /// After a later one of the same publisher.
     out_of_order: u64,
-    /// Sockets that got the events in another order than the first socket.
+    /// Sockets that got all events, but in another order than the first that got all.
     sockets_of_other_order: u64,
     /// Messages that are no events of this measurement.
     foreign: u64,
     sockets_closed: u64,
-    /// How they were closed, each kind once.
-    closes: Vec<String>,
+    /// How the first of them was closed.
+    close: Option<String>,
 }
 
 impl Fanout {
@@ -79,7 +79,7 @@ impl Fanout {
         }
     }
 
-    /// Adds up the sockets. The first one's order is that which all should have.
+    /// Adds up the sockets.
     pub(crate) fn count(&mut self, tallies: impl Iterator<Item = Tally>) {
         let (mut order, mut bytes, mut messages) = (None, 0, 0);
         for tally in tallies {
@@ -90,13 +90,14 @@ impl Fanout {
             self.foreign += tally.foreign;
             bytes += tally.bytes;
             messages += tally.distinct + tally.doubled + tally.foreign;
-            let same = *order.get_or_insert(tally.order) == tally.order;
-            self.sockets_of_other_order += u64::from(!same);
+            // What is lost makes another order too; that is counted as lost.
+            if tally.distinct == self.events as u64 {
+                let same = *order.get_or_insert(tally.order) == tally.order;
+                self.sockets_of_other_order += u64::from(!same);
+            }
             if let Some(end) = tally.ended {
                 self.sockets_closed += 1;
-                if !self.closes.contains(&end) {
-                    self.closes.push(end);
-                }
+                self.close.get_or_insert(end);
             }
         }
         self.frame_bytes = bytes / messages.max(1);
@@ -263,9 +264,9 @@ impl Report {
         );
         println!("latency: from the request to publish until the last socket has read the event");
         for result in &self.fanout {
-            for close in &result.closes {
+            if let Some(close) = &result.close {
                 println!(
-                    "{} of {} sockets ended: {close}",
+                    "{} of {} sockets ended, the first: {close}",
                     result.sockets_closed, result.sockets
                 );
             }

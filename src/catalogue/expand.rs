@@ -12,18 +12,12 @@ use crate::model::{AccountId, Scope, topic};
 #[derive(Debug)]
 pub struct Plan {
     binding: Arc<str>,
-    /// `None`: nothing serves it.
-    found: Option<Found>,
-    superduper: Option<String>,
-}
-
-#[derive(Debug)]
-struct Found {
     /// Places in the catalogue.
     category: usize,
     form: usize,
     /// The form's fields and what the client wrote there.
     values: Values,
+    superduper: Option<String>,
 }
 
 type Values = Vec<(String, String)>;
@@ -84,36 +78,28 @@ impl Catalogue {
     /// Checks a client binding's shape and values. The error is the protocol's text.
     pub fn validate(&self, binding: &str) -> Result<Plan, String> {
         let words: Vec<&str> = binding.split('.').collect();
-        let plan = |found, superduper| Plan {
-            binding: Arc::from(binding),
-            found,
-            superduper,
-        };
-        let Some((at, category)) = self
-            .categories
-            .iter()
-            .enumerate()
+        let mut categories = self.categories.iter().enumerate();
+        let (at, category) = categories
             .find(|(_, category)| category.answers_to(words[0]))
-        else {
-            return Ok(plan(None, None));
-        };
-        let Some((form_at, form)) = category
-            .forms
-            .iter()
-            .enumerate()
-            .find(|(_, form)| form.fits(&words))
-        else {
+            .ok_or(NOT_AVAILABLE)?;
+        let mut forms = category.forms.iter().enumerate();
+        let fitting = forms.find(|(_, form)| form.fits(&words));
+        let (form_at, form) = fitting.ok_or_else(|| {
             let parts = words[1..].join(", ");
-            return Err(category.invalid_format.replace("{parts}", &parts));
-        };
+            category.invalid_format.replace("{parts}", &parts)
+        })?;
         let values = form.values(&words);
         let superduper = form.check(binding, &values)?;
-        let found = Found {
+        if let Outcome::Refuse(error) = &form.outcome {
+            return Err(error.clone());
+        }
+        Ok(Plan {
+            binding: Arc::from(binding),
             category: at,
             form: form_at,
             values,
-        };
-        Ok(plan(Some(found), superduper))
+            superduper,
+        })
     }
 
     /// The subscriptions of a valid binding for an account. The error is the protocol's text.
@@ -123,11 +109,8 @@ impl Catalogue {
         account: &Account,
         kazoo_listing: bool,
     ) -> Result<Vec<Subscription>, String> {
-        let Some(found) = &plan.found else {
-            return Err(NOT_AVAILABLE.into());
-        };
-        let category = &self.categories[found.category];
-        let form = &category.forms[found.form];
+        let category = &self.categories[plan.category];
+        let form = &category.forms[plan.form];
         let rules = match &form.outcome {
             Outcome::Refuse(error) => return Err(error.clone()),
             Outcome::Subscribe(rules) => rules,
@@ -138,7 +121,7 @@ impl Catalogue {
         };
         let account = Filled::new(account, form.all_accounts);
         let mut subscriptions = Vec::new();
-        for values in form.each(&found.values) {
+        for values in form.each(&plan.values) {
             for rule in rules.iter().filter(|rule| rule.applies(&values)) {
                 let (key, broker) = rule.fill(&values, &account).ok_or(NOT_AVAILABLE)?;
                 subscriptions.push(Subscription {

@@ -34,6 +34,9 @@ pub(super) struct Create {
     /// 32 hex digits, to carry an account over from another system [default: made up]
     #[arg(long)]
     id: Option<String>,
+    /// Its users may see account *, as those of Kazoo's own master account
+    #[arg(long)]
+    superduper_admin: bool,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -48,6 +51,7 @@ pub(super) fn run(command: &Command, settings: &Settings) -> anyhow::Result<()> 
                 parent: create.parent.as_deref(),
                 realm: create.realm.as_deref(),
                 id: create.id.as_deref(),
+                superduper: create.superduper_admin,
             })?;
             if create.json {
                 output::json(&as_json(&account));

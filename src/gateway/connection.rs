@@ -271,7 +271,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             for waiting in rest.drain(..) {
                 self.socket.feed(Message::Text(waiting.text)).await?;
             }
-            self.socket.close(reason.frame()).await?;
+            match reason {
+                // The library has queued the answer to the client's own close.
+                CloseReason::Client => self.socket.flush().await?,
+                _ => self.socket.close(reason.frame()).await?,
+            }
             // Closing with unread bytes would reset the connection, and the client might lose the
             // close frame with its reason.
             let stream = self.socket.get_mut();

@@ -53,7 +53,8 @@ impl Outbox {
                 return Ok(());
             }
             let bytes = queue.bytes + cost;
-            if bytes > self.max_bytes {
+            // A single frame always fits: whoever reads at all can be sent the largest event.
+            if bytes > self.max_bytes && queue.bytes > 0 {
                 *queue = Queue {
                     closed: true,
                     ..Queue::default()
@@ -120,5 +121,12 @@ mod tests {
             "what nobody will read is freed at once"
         );
         assert_eq!(outbox.push("8".into(), None), Ok(()), "and told once");
+    }
+
+    #[tokio::test]
+    async fn one_large_frame_fits_an_empty_queue() {
+        let outbox = Outbox::new(100);
+        assert_eq!(outbox.push("x".repeat(1000).into(), None), Ok(()));
+        assert!(outbox.push("y".into(), None).is_err());
     }
 }

@@ -311,23 +311,19 @@ impl Session {
             Ok(account) => account,
             Err(error) => return refuse(&request.id, error),
         };
-        let denied = |plan: &Plan| {
-            let error = plan
-                .superduper_error()
-                .filter(|_| !login.identity.superduper)?;
-            Some(arguments.named(plan.binding(), error))
-        };
-        let errors: Vec<String> = plans.iter().filter_map(denied).collect();
-        if !errors.is_empty() {
-            return refuse_all(&request.id, &errors);
-        }
         let mut wanted = Vec::new();
         let mut errors = Vec::new();
         for plan in &plans {
-            match self
-                .catalogue
-                .expand(plan, &account, self.limits.kazoo_listing)
-            {
+            let denied = plan
+                .superduper_error()
+                .filter(|_| !login.identity.superduper);
+            let expanded = match denied {
+                Some(error) => Err(error.to_owned()),
+                None => self
+                    .catalogue
+                    .expand(plan, &account, self.limits.kazoo_listing),
+            };
+            match expanded {
                 Ok(subscriptions) => wanted.extend(subscriptions),
                 Err(error) => errors.push(arguments.named(plan.binding(), &error)),
             }

@@ -93,6 +93,10 @@ impl Amqp {
             metrics,
         });
         shared.metrics.source_connected.set(0);
+        shared
+            .metrics
+            .source_since
+            .set(i64::try_from(unix_now()).unwrap_or(0));
         let bindings = Bindings::new(settings.wide_threshold, settings.unbind_delay);
         let task = Task {
             settings,
@@ -332,6 +336,7 @@ impl Shared {
             state.since = now;
             state.lost += 1;
             self.metrics.source_lost.inc();
+            self.metrics.source_bindings.set(0);
             self.metrics.source_connected.set(0);
             self.metrics
                 .source_since

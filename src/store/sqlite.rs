@@ -66,6 +66,8 @@ pub struct NewAccount<'a> {
     pub realm: Option<&'a str>,
     /// Its id; random when not given.
     pub id: Option<&'a str>,
+    /// Whether its users may see account `*`.
+    pub superduper: bool,
 }
 
 impl Store {
@@ -184,7 +186,8 @@ impl Store {
             str::to_lowercase,
         );
         check_realm(&realm)?;
-        let inserted = insert_account(&self.connection, &id, name, &realm, Some(&parent.id), false);
+        let (below, superduper) = (Some(&parent.id), new.superduper);
+        let inserted = insert_account(&self.connection, &id, name, &realm, below, superduper);
         if let Err(rusqlite::Error::SqliteFailure(error, Some(text))) = &inserted
             && error.code == rusqlite::ErrorCode::ConstraintViolation
         {

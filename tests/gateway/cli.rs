@@ -72,6 +72,26 @@ async fn accounts_and_users_while_the_server_runs() {
         .run(&["user", "list", "--account", A, "--json"])
         .await;
     assert!(users.contains("ann") && !users.contains("secret-1"));
+    let kazoo_master = "9".repeat(32);
+    let carried = [
+        "account",
+        "create",
+        "--name",
+        "kazoo",
+        "--id",
+        &kazoo_master,
+        "--superduper-admin",
+    ];
+    server.run(&carried).await;
+    let token = server.token(&kazoo_master).await;
+    crate::support::until("account * is allowed", async || {
+        let mut client = server.client().await;
+        let reply = client
+            .ask(crate::support::subscribe(&token, "*", "call.*.*"))
+            .await;
+        (reply["status"] == "success").then_some(())
+    })
+    .await;
     let token = server
         .run(&["token", "--account", "Sales", "--ttl", "5m"])
         .await;

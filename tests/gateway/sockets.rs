@@ -169,6 +169,16 @@ async fn pings_keep_the_living_and_find_the_dead() {
 }
 
 #[tokio::test]
+async fn a_clients_close_is_answered() {
+    let server = Server::start().await;
+    for mut client in [server.client().await, server.tls_client().await] {
+        client.say_goodbye().await;
+        assert_eq!(client.closed().await.code, 1000);
+        assert_eq!(client.next().await, None);
+    }
+}
+
+#[tokio::test]
 async fn broken_frames_close_with_their_code() {
     let server = Server::start().await;
     let mut client = server.client().await;

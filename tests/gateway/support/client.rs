@@ -15,6 +15,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 use super::{Account, PATIENCE};
@@ -162,6 +164,15 @@ impl Client {
                 None => panic!("the connection ended without a close"),
             }
         }
+    }
+
+    /// Sends a close with 1000.
+    pub(crate) async fn say_goodbye(&mut self) {
+        let frame = CloseFrame {
+            code: CloseCode::Normal,
+            reason: "".into(),
+        };
+        self.socket.send(Message::Close(Some(frame))).await.unwrap();
     }
 
     /// Says goodbye and waits for the answer.
