@@ -4,10 +4,12 @@ pub mod clock;
 mod event;
 pub mod id;
 mod identity;
+mod rate;
 mod secret;
 pub mod topic;
 
 pub use event::Event;
 pub use id::{AccountId, Scope, SessionId};
 pub use identity::{Identity, Token};
+pub use rate::Bucket;
 pub use secret::Secret;

@@ -2,13 +2,10 @@
 //!
 //! - `wire`: frames in, replies out, as text;
 //! - `machine`: the order of checks, the states, the deadlines;
-//! - `table`: what one session has subscribed to;
-//! - `rate`: the token bucket.
+//! - `table`: what one session has subscribed to.
 
 mod machine;
-mod rate;
 mod table;
 mod wire;
 
-pub use machine::{Close, Done, Frame, Limits, Listing, Session, Step, Tick};
-pub use rate::Bucket;
+pub use machine::{Close, Done, Frame, Limits, Listing, Outcome, Session, Step, Tick};

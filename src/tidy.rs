@@ -35,14 +35,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     (
         "api",
-        &[
-            "auth",
-            "catalogue",
-            "entropy",
-            "gateway",
-            "session",
-            "source",
-        ],
+        &["auth", "catalogue", "entropy", "gateway", "source"],
     ),
     // Whole.
     (

@@ -21,7 +21,7 @@ use super::envelope::{Answer, ApiError, respond};
 use super::request::Context;
 use super::{events, health, user_auth, websockets};
 use crate::gateway::Shared;
-use crate::session::Bucket;
+use crate::model::Bucket;
 
 /// Log-ins whose slow hash is computed at a time.
 const LOGINS_AT_ONCE: usize = 2;

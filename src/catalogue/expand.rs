@@ -8,6 +8,9 @@ use super::NOT_AVAILABLE;
 use super::rule::{Catalogue, Category, Form, MONTH, Outcome, Rule, Unnamed, Wildcard, Word};
 use crate::model::{AccountId, Scope, topic};
 
+/// No routing key is longer (AMQP 0-9-1, short string), so no longer binding can match one.
+const MAX_BINDING: usize = 255;
+
 /// A client binding that passed validation.
 #[derive(Debug)]
 pub struct Plan {
@@ -32,7 +35,7 @@ pub struct Account {
 }
 
 /// One pair of client binding and subscription key, ready for the index.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Subscription {
     /// Whose events.
     pub scope: Scope,
@@ -77,6 +80,9 @@ impl Plan {
 impl Catalogue {
     /// Checks a client binding's shape and values. The error is the protocol's text.
     pub fn validate(&self, binding: &str) -> Result<Plan, String> {
+        if binding.len() > MAX_BINDING {
+            return Err(format!("invalid binding: at most {MAX_BINDING} bytes"));
+        }
         let words: Vec<&str> = binding.split('.').collect();
         let mut categories = self.categories.iter().enumerate();
         let (at, category) = categories
@@ -134,6 +140,10 @@ impl Catalogue {
                     broker,
                 });
             }
+        }
+        if subscriptions.is_empty() {
+            // A category whose rules leave out a value that its fields allow.
+            return Err(NOT_AVAILABLE.into());
         }
         Ok(subscriptions)
     }

@@ -24,7 +24,7 @@ use crate::entropy::random_id;
 use crate::index::Index;
 use crate::model::SessionId;
 use crate::model::clock::unix_now;
-use crate::session::{Close, Done, Frame, Limits, Session, Step, Tick};
+use crate::session::{Close, Done, Frame, Limits, Outcome, Session, Step, Tick};
 use crate::settings::SocketSettings;
 use crate::source::Source;
 use crate::telemetry::Metrics;
@@ -177,8 +177,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     async fn carry_out(&mut self, done: Done) -> Result<(), CloseReason> {
         let metrics = &self.shared.metrics;
-        if done.reply.is_some() {
-            metrics.request(if done.relist { "success" } else { "error" });
+        if done.outcome != Outcome::None {
+            metrics.request(done.outcome.label());
         }
         self.unbind(&done.unbind);
         if let Some(reply) = done.reply {

@@ -12,11 +12,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::rate::Bucket;
 use super::table::{Table, listing};
 use super::wire::{self, Arguments, Notes, Request, Success};
 use crate::catalogue::{Account, BrokerBinding, Catalogue, Plan, Subscription};
-use crate::model::{Identity, SessionId, Token};
+use crate::model::{Bucket, Identity, SessionId, Token};
 
 /// What a session may do, from the settings.
 #[derive(Debug, Clone)]
@@ -74,8 +73,51 @@ pub struct Done {
     pub bind: Vec<Subscription>,
     /// The listing changed.
     pub relist: bool,
+    /// For the metrics.
+    pub outcome: Outcome,
     /// The socket has to go.
     pub close: Option<Close>,
+}
+
+/// How a message ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was none: a ping or a pong.
+    #[default]
+    None,
+    /// As asked.
+    Success,
+    /// Over the rate limit.
+    RateLimited,
+    /// Not a JSON object, not a text.
+    Malformed,
+    /// No token, or a bad one.
+    Unauthenticated,
+    /// Understood, but wrong.
+    Invalid,
+    /// Another's account.
+    Unauthorised,
+    /// Over a limit of the session.
+    Limited,
+    /// The event source said no.
+    Source,
+}
+
+impl Outcome {
+    /// The metric's label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Success => "success",
+            Self::RateLimited => "rate_limited",
+            Self::Malformed => "malformed",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Invalid => "invalid",
+            Self::Unauthorised => "unauthorised",
+            Self::Limited => "limited",
+            Self::Source => "source",
+        }
+    }
 }
 
 /// Why the session ends a socket (section 8).
@@ -141,6 +183,9 @@ pub struct Session {
 /// Refusals by the rate limit at once, and forgiven a second, before the socket is closed.
 const STRIKES: (u32, u32) = (100, 1);
 
+/// Errors in one reply; what goes beyond is counted only.
+const MAX_ERRORS: usize = 100;
+
 #[derive(Debug, Clone)]
 struct Login {
     identity: Identity,
@@ -201,8 +246,8 @@ impl Session {
     /// A frame from the client. No frame may come while a step is open.
     pub fn on_frame(&mut self, frame: Frame<'_>, now: Instant) -> Step {
         self.last_frame = now;
-        self.pong_due = false;
-        if matches!(frame, Frame::Pong) {
+        let answered = std::mem::take(&mut self.pong_due) && matches!(frame, Frame::Pong);
+        if answered {
             return Step::Done(Done::default());
         }
         let allowed = self.rate.take(now);
@@ -213,25 +258,27 @@ impl Session {
             });
         }
         let text = match frame {
-            Frame::Text(text) => text,
-            Frame::Binary => {
-                return self.refuse_unread("invalid JSON: binary frame, expected text");
-            }
             Frame::Ping | Frame::Pong => return Step::Done(Done::default()),
+            Frame::Text(text) => text,
+            Frame::Binary => "",
         };
-        let request = match Request::parse(text, || self.make_id()) {
-            Ok(request) => request,
-            Err((id, error)) => return refuse(&id, error),
-        };
+        let request = Request::parse(text, || self.make_id());
         if !allowed {
-            return refuse(
-                &request.id,
-                format!("rate limiting threshold hit for {}!", self.id),
-            );
+            let id = request.map_or_else(|(made, _)| made, |request| request.id);
+            let error = format!("rate limiting threshold hit for {}!", self.id);
+            return refuse(Outcome::RateLimited, &id, error);
         }
+        let request = match (request, frame) {
+            (Err((id, _)), Frame::Binary) => {
+                let error = "invalid JSON: binary frame, expected text";
+                return refuse(Outcome::Malformed, &id, error.into());
+            }
+            (Err((id, error)), _) => return refuse(Outcome::Malformed, &id, error),
+            (Ok(request), _) => request,
+        };
         let token = match request.token() {
             Ok(token) => token,
-            Err(error) => return refuse(&request.id, error),
+            Err(error) => return refuse(Outcome::Unauthenticated, &request.id, error),
         };
         let token_hash = token.as_ref().map(|token| self.hasher.hash_one(token));
         match (token, token_hash, &self.login) {
@@ -246,7 +293,11 @@ impl Session {
                 });
                 Step::Authenticate(token)
             }
-            _ => refuse(&request.id, request.token_required()),
+            _ => refuse(
+                Outcome::Unauthenticated,
+                &request.id,
+                request.token_required(),
+            ),
         }
     }
 
@@ -279,15 +330,14 @@ impl Session {
         let login = match (fresh, &self.login) {
             (Ok(fresh), None) => fresh,
             (Err(reason), None) => {
-                return refuse(
-                    &request.id,
-                    format!("failed to authenticate token: {reason}"),
-                );
+                let error = format!("failed to authenticate token: {reason}");
+                return refuse(Outcome::Unauthenticated, &request.id, error);
             }
             // The session goes on as before: only the first token is required to be good.
             (Err(_), Some(login)) => login.clone(),
             (Ok(fresh), Some(login)) if fresh.identity.account != login.identity.account => {
-                return refuse(&request.id, "token belongs to another account".into());
+                let error = "token belongs to another account";
+                return refuse(Outcome::Invalid, &request.id, error.into());
             }
             (Ok(fresh), Some(login)) if outlives(&fresh, login) => fresh,
             (Ok(_), Some(login)) => login.clone(),
@@ -309,7 +359,7 @@ impl Session {
         };
         let account = match verdict {
             Ok(account) => account,
-            Err(error) => return refuse(&request.id, error),
+            Err(error) => return refuse(Outcome::Unauthorised, &request.id, error),
         };
         let mut wanted = Vec::new();
         let mut errors = Vec::new();
@@ -329,7 +379,7 @@ impl Session {
             }
         }
         if !errors.is_empty() {
-            return refuse_all(&request.id, &errors);
+            return refuse_all(Outcome::Invalid, &request.id, errors);
         }
         if remove {
             let bindings: Vec<&str> = plans.iter().map(Plan::binding).collect();
@@ -339,10 +389,7 @@ impl Session {
         let added = self.table.missing(wanted);
         let most = self.limits.max_subscriptions;
         if self.table.len() + added.len() > most {
-            return refuse(
-                &request.id,
-                format!("too many subscriptions: at most {most} for a socket"),
-            );
+            return too_many(&request.id, most);
         }
         if added.is_empty() {
             return self.subscribed(&request, login, added);
@@ -371,7 +418,7 @@ impl Session {
         };
         match verdict {
             Ok(()) => self.subscribed(&request, login, added),
-            Err(error) => refuse(&request.id, error),
+            Err(error) => refuse(Outcome::Source, &request.id, error),
         }
     }
 
@@ -437,7 +484,7 @@ impl Session {
             .action()
             .and_then(|action| request.notes().map(|_| action));
         let remove = match action {
-            Err(error) => return refuse(&request.id, error),
+            Err(error) => return refuse(Outcome::Invalid, &request.id, error),
             Ok("ping") => {
                 let pong = Success::Pong { response: "pong" };
                 return self.succeed(&request, login, Done::default(), |_| pong);
@@ -448,12 +495,20 @@ impl Session {
             }
             Ok("subscribe") => false,
             Ok("unsubscribe") => true,
-            Ok(other) => return refuse(&request.id, format!("unknown action {other}")),
+            Ok(other) => {
+                let error = format!("unknown action {}", wire::echo(other));
+                return refuse(Outcome::Invalid, &request.id, error);
+            }
         };
         let arguments = match request.arguments() {
             Ok(arguments) => arguments,
-            Err(error) => return refuse(&request.id, error),
+            Err(error) => return refuse(Outcome::Invalid, &request.id, error),
         };
+        // Before any work that grows with their number.
+        let most = self.limits.max_subscriptions;
+        if arguments.bindings.len() > most {
+            return too_many(&request.id, most);
+        }
         let mut plans = Vec::new();
         let mut errors = Vec::new();
         for binding in &arguments.bindings {
@@ -463,7 +518,7 @@ impl Session {
             }
         }
         if !errors.is_empty() {
-            return refuse_all(&request.id, &errors);
+            return refuse_all(Outcome::Invalid, &request.id, errors);
         }
         let step = Step::Authorise(login.identity.clone(), arguments.account.clone());
         self.pending = Some(Pending::Access {
@@ -513,6 +568,9 @@ impl Session {
     ) -> Step {
         // Refused before the command, if bad.
         let notes = request.notes().unwrap_or_default();
+        let relist = self.login.is_none()
+            || notes != Notes::default()
+            || !(done.bind.is_empty() && done.unbind.is_empty());
         self.login = Some(login);
         if notes.name.is_some() {
             self.notes.name = notes.name;
@@ -523,14 +581,10 @@ impl Session {
         let success = command(self);
         Step::Done(Done {
             reply: Some(wire::success(&request.id, success)),
-            relist: true,
+            relist,
+            outcome: Outcome::Success,
             ..done
         })
-    }
-
-    fn refuse_unread(&mut self, error: &str) -> Step {
-        let id = self.make_id();
-        refuse(&id, error.into())
     }
 
     /// 32 hex digits for a request without an id. Not a secret: it only has to be new.
@@ -546,7 +600,7 @@ impl Arguments {
     /// An error as the client sees it: with its binding, where the request named several.
     fn named(&self, binding: &str, error: &str) -> String {
         if self.several {
-            format!("{binding}: {error}")
+            format!("{}: {error}", wire::echo(binding))
         } else {
             error.to_owned()
         }
@@ -561,13 +615,27 @@ fn outlives(fresh: &Login, login: &Login) -> bool {
     }
 }
 
-fn refuse(request_id: &str, error: String) -> Step {
-    refuse_all(request_id, &[error])
+fn too_many(request_id: &str, most: usize) -> Step {
+    let error = format!("too many subscriptions: at most {most} for a socket");
+    refuse(Outcome::Limited, request_id, error)
 }
 
-fn refuse_all(request_id: &str, errors: &[String]) -> Step {
+fn refuse(outcome: Outcome, request_id: &str, error: String) -> Step {
+    refuse_all(outcome, request_id, vec![error])
+}
+
+fn refuse_all(outcome: Outcome, request_id: &str, mut errors: Vec<String>) -> Step {
+    if let Some(more) = errors
+        .len()
+        .checked_sub(MAX_ERRORS)
+        .filter(|more| *more > 0)
+    {
+        errors.truncate(MAX_ERRORS);
+        errors.push(format!("and {more} more"));
+    }
     Step::Done(Done {
-        reply: Some(wire::error(request_id, errors)),
+        reply: Some(wire::error(request_id, &errors)),
+        outcome,
         ..Done::default()
     })
 }

@@ -531,6 +531,63 @@ fn limits() {
     assert_eq!(rig.bound.len(), 18);
 }
 
+/// Nothing that a client sends in one message may cost much, or come back to it many times over.
+#[test]
+fn large_requests_are_cut_short() {
+    let mut rig = Rig::logged_in();
+    let many: Vec<String> = (0..5000).map(|number| format!("call.*.{number}")).collect();
+    let message = json!({"action":"subscribe","data":{"account_id":A,"bindings":many}});
+    assert_eq!(
+        rig.error(message),
+        "too many subscriptions: at most 20 for a socket"
+    );
+    let message = json!({"action":"subscribe","data":{"account_id":A,"binding":format!("call.*.{}", "x".repeat(300))}});
+    assert_eq!(rig.error(message), "invalid binding: at most 255 bytes");
+    let error = rig.error(json!({"action":"x".repeat(60_000)}));
+    assert!(error.len() < 300, "{}", error.len());
+    let reply = rig.send(json!({"action":"ping","request_id":"x".repeat(60_000)}));
+    assert_eq!(
+        reply["data"]["errors"],
+        json!(["invalid request_id: at most 256 bytes"])
+    );
+    assert_eq!(reply["request_id"].as_str().map(str::len), Some(32));
+
+    let mut rig = Rig::with(|limits| limits.max_subscriptions = 1000);
+    rig.send(json!({"action":"ping","auth_token":A}));
+    let bad = vec![""; 1000];
+    let reply = rig.send(json!({"action":"subscribe","data":{"account_id":A,"bindings":bad}}));
+    let errors = reply["data"]["errors"].as_array().expect("errors");
+    assert_eq!(errors.len(), 101);
+    assert_eq!(errors[100], "and 900 more");
+}
+
+#[test]
+fn the_rate_limit_comes_before_everything() {
+    let mut rig = Rig::logged_in();
+    while rig.send(json!({"action":"ping"}))["status"] == "success" {}
+    let reply = rig.text("not json");
+    assert_eq!(
+        reply["data"]["errors"],
+        json!(["rate limiting threshold hit for 5e5510!"])
+    );
+    // Pongs that nobody asked for count as well.
+    let mut rig = Rig::logged_in();
+    let closed = (0..1000).find_map(|_| rig.frame(Frame::Pong).close);
+    assert_eq!(closed, Some(Close::Rate));
+}
+
+#[test]
+fn only_changes_are_listed_anew() {
+    let mut rig = Rig::logged_in();
+    assert!(!rig.frame(Frame::Text(r#"{"action":"ping"}"#)).relist);
+    assert!(
+        rig.frame(Frame::Text(r#"{"action":"ping","name":"desk"}"#))
+            .relist
+    );
+    let outcome = rig.frame(Frame::Text(r#"{"action":"dance"}"#)).outcome;
+    assert_eq!(outcome, Outcome::Invalid);
+}
+
 #[test]
 fn rate_limit_and_its_end() {
     let mut rig = Rig::logged_in();

@@ -1,5 +1,6 @@
 //! The binding table of one session: what it subscribed to, in the order in which it was added.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::catalogue::Subscription;
@@ -15,13 +16,15 @@ pub(super) struct Table {
 impl Table {
     /// Of these, the ones not held yet, each once.
     pub(super) fn missing(&self, wanted: Vec<Subscription>) -> Vec<Subscription> {
-        let mut missing: Vec<Subscription> = Vec::new();
-        for subscription in wanted {
-            if !self.bound.contains(&subscription) && !missing.contains(&subscription) {
-                missing.push(subscription);
-            }
-        }
-        missing
+        let mut held: HashSet<&Subscription> = self.bound.iter().collect();
+        let new: Vec<bool> = wanted
+            .iter()
+            .map(|subscription| held.insert(subscription))
+            .collect();
+        let marked = wanted.into_iter().zip(new);
+        marked
+            .filter_map(|(subscription, new)| new.then_some(subscription))
+            .collect()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -34,9 +37,10 @@ impl Table {
 
     /// Takes out what a client bound under these names for an account.
     pub(super) fn remove(&mut self, scope: &Scope, bindings: &[&str]) -> Vec<Subscription> {
+        let named: HashSet<&str> = bindings.iter().copied().collect();
         let (removed, kept) = std::mem::take(&mut self.bound)
             .into_iter()
-            .partition(|s| s.scope == *scope && bindings.contains(&&*s.binding));
+            .partition(|s| s.scope == *scope && named.contains(&*s.binding));
         self.bound = kept;
         removed
     }
@@ -53,11 +57,12 @@ impl Table {
 
 /// The reported texts of subscriptions: each once, or in the original's way once for each key.
 pub(super) fn listing(subscriptions: &[Subscription], kazoo: bool) -> Vec<Arc<str>> {
-    let mut texts: Vec<Arc<str>> = Vec::new();
-    for subscription in subscriptions {
-        if kazoo || !texts.contains(&subscription.reported) {
-            texts.push(subscription.reported.clone());
-        }
-    }
+    let mut seen = HashSet::new();
+    let texts = subscriptions
+        .iter()
+        .map(|subscription| &subscription.reported);
     texts
+        .filter(|text| kazoo || seen.insert(*text))
+        .cloned()
+        .collect()
 }

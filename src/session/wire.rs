@@ -1,5 +1,6 @@
 //! Frames as text: requests parsed (sections 2 and 6), replies written (section 3).
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -10,13 +11,26 @@ use crate::model::Token;
 /// `name` and `metadata` together may be this long, as JSON.
 const MAX_NOTES: usize = 4096;
 
+/// A longer `request_id` is refused: replies repeat it.
+const MAX_REQUEST_ID: usize = 256;
+/// Characters of a text of the client's that an error repeats.
+const MAX_ECHO: usize = 255;
+
 /// A request whose frame was a JSON object. Its parts are checked when they are asked for, in the
 /// protocol's order.
-#[derive(Debug)]
 pub(super) struct Request {
     body: Map<String, Value>,
     /// What the reply carries.
     pub(super) id: String,
+}
+
+/// The body may hold a token.
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What `subscribe` and `unsubscribe` name.
@@ -47,10 +61,8 @@ impl Request {
             Ok(_) => return Err((made_id(), "invalid JSON: expected an object".into())),
             Err(error) => return Err((made_id(), format!("invalid JSON: {error}"))),
         };
-        let given = body
-            .get("request_id")
-            .and_then(Value::as_str)
-            .filter(|id| !id.is_empty());
+        let given = body.get("request_id").and_then(Value::as_str);
+        let given = given.filter(|id| (1..=MAX_REQUEST_ID).contains(&id.len()));
         let id = given.map_or_else(made_id, str::to_owned);
         Ok(Self { body, id })
     }
@@ -71,6 +83,11 @@ impl Request {
     /// The action, after the checks that hold for every message.
     pub(super) fn action(&self) -> Result<&str, String> {
         match self.body.get("request_id") {
+            Some(Value::String(id)) if id.len() > MAX_REQUEST_ID => {
+                return Err(format!(
+                    "invalid request_id: at most {MAX_REQUEST_ID} bytes"
+                ));
+            }
             None | Some(Value::Null | Value::String(_)) => {}
             Some(_) => return Err("invalid request_id: expected a string".into()),
         }
@@ -169,6 +186,16 @@ impl Request {
 
 fn hinted(text: &str, found: &str) -> String {
     format!("{text} (found {found:?}: keys are lower case)")
+}
+
+/// A text of the client's, short enough to repeat.
+pub(super) fn echo(text: &str) -> String {
+    let short: String = text.chars().take(MAX_ECHO).collect();
+    if short.len() < text.len() {
+        short + "..."
+    } else {
+        short
+    }
 }
 
 /// A key that would be the expected one, were it in lower case.
