@@ -6,12 +6,14 @@
 //! - `tls`: certificates;
 //! - `connection`: one socket's task;
 //! - `outbox`: what waits to be written to a socket;
+//! - `linger`: the end of a TCP connection;
 //! - `registry`: who is connected;
 //! - `close`: why sockets end.
 
 mod close;
 mod connection;
 mod handshake;
+mod linger;
 mod listen;
 mod origin;
 mod outbox;

@@ -44,6 +44,8 @@ pub struct SourceState {
     pub since: u64,
     /// How often the broker was lost.
     pub lost: u64,
+    /// Kinds of bindings that the broker refuses; tried again every few seconds.
+    pub refused: usize,
     /// Why it is not connected.
     pub error: Option<String>,
 }
@@ -74,6 +76,19 @@ pub enum SourceError {
     /// The broker said no.
     #[error("the event source refused: {0}")]
     Refused(String),
+    /// The broker did not confirm in time: the event may have been published.
+    #[error("the event source did not confirm in time; the event may have been published")]
+    Unconfirmed,
+}
+
+impl SourceError {
+    /// What a client is told: nothing of the broker's own words, which name hosts and users.
+    pub fn told(&self) -> String {
+        match self {
+            Self::Refused(_) => "the event source refused the binding".into(),
+            other => other.to_string(),
+        }
+    }
 }
 
 impl Source {

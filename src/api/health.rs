@@ -28,6 +28,7 @@ pub(super) fn readyz(state: &ApiState) -> Response {
             "connected": source.connected,
             "since": iso8601(source.since),
             "lost": source.lost,
+            "refused_bindings": source.refused,
             "error": source.error,
         },
         "sockets": state.shared.registry.len(),

@@ -2,13 +2,14 @@
 //! It owns its state; others reach it through its [`Handle`] only.
 
 use std::collections::VecDeque;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{SinkExt, StreamExt};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -16,17 +17,18 @@ use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::close::CloseReason;
+use super::linger::linger;
 use super::outbox::Waiting;
 use super::registry::{Handle, Registry};
 use crate::auth::Authority;
-use crate::catalogue::{Catalogue, Subscription};
+use crate::catalogue::{BrokerBinding, Catalogue, Subscription};
 use crate::entropy::random_id;
 use crate::index::Index;
 use crate::model::SessionId;
 use crate::model::clock::unix_now;
 use crate::session::{Close, Done, Frame, Limits, Outcome, Session, Step, Tick};
 use crate::settings::SocketSettings;
-use crate::source::Source;
+use crate::source::{Source, SourceError};
 use crate::telemetry::Metrics;
 
 /// Bytes. The library keeps a buffer of each size for every socket and zeroes the one for reading
@@ -34,9 +36,8 @@ use crate::telemetry::Metrics;
 const READ_BUFFER: usize = 4 * 1024;
 /// Bytes gathered before a write; what waits beyond that leaves in several.
 const WRITE_BUFFER: usize = 64 * 1024;
-/// How long a client may take to answer a close, and how much it may still send.
-const FAREWELL: Duration = Duration::from_secs(2);
-const FAREWELL_BYTES: usize = 16 * 1024 * 1024;
+/// How long a client may take to read what waits and to answer a close.
+const FAREWELL: Duration = Duration::from_secs(4);
 
 /// What all sockets share.
 #[derive(Debug)]
@@ -90,6 +91,7 @@ where
         session,
         handle,
         shared,
+        batch: VecDeque::new(),
     };
     let reason = connection.run().await;
     connection.finish(&reason).await;
@@ -101,18 +103,19 @@ struct Connection<S> {
     session: Session,
     handle: Arc<Handle>,
     shared: Arc<Shared>,
+    /// Taken from the outbox, not yet given to the websocket.
+    batch: VecDeque<Waiting>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn run(&mut self) -> CloseReason {
         let handle = self.handle.clone();
-        let mut batch = VecDeque::new();
         loop {
             let deadline = self.session.next_deadline().into();
             // Not biased: a socket with much to write must still be read, and must still expire.
             let outcome = tokio::select! {
                 reason = handle.closed() => Err(reason),
-                () = handle.outbox.take(&mut batch) => self.write(&mut batch).await,
+                () = handle.outbox.take(&mut self.batch) => self.write().await,
                 frame = self.socket.next() => self.read(frame).await,
                 () = sleep_until(deadline) => self.tick().await,
             };
@@ -166,12 +169,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     .session
                     .on_access(self.shared.authority.subscriber(&identity, &account)),
                 Step::Listen(bindings) => {
-                    let made = self.shared.source.listen(bindings).await;
+                    let made = self.listen(bindings).await?;
                     self.session
-                        .on_listening(made.map_err(|error| error.to_string()))
+                        .on_listening(made.map_err(|error| error.told()))
                 }
                 Step::Done(done) => return self.carry_out(done).await,
             };
+        }
+    }
+
+    /// Asks the source for bindings, but not longer than the socket may live.
+    async fn listen(
+        &self,
+        bindings: Vec<BrokerBinding>,
+    ) -> Result<Result<(), SourceError>, CloseReason> {
+        let source = self.shared.source.clone();
+        let wanted = bindings.clone();
+        let mut asking = tokio::spawn(async move { source.listen(wanted).await });
+        tokio::select! {
+            made = &mut asking => Ok(made.unwrap_or(Err(SourceError::Away))),
+            reason = self.handle.closed() => {
+                let source = self.shared.source.clone();
+                tokio::spawn(async move {
+                    if let Ok(Ok(())) = asking.await {
+                        source.release(bindings).await;
+                    }
+                });
+                Err(reason)
+            }
         }
     }
 
@@ -195,7 +220,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if done.relist {
             self.handle.relist(self.session.listing());
         }
-        self.release(done.unbind).await;
+        self.release(done.unbind);
         done.close
             .map_or(Ok(()), |close| Err(CloseReason::Session(close)))
     }
@@ -205,92 +230,63 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Tick::Nothing => Ok(()),
             Tick::Close(close) => Err(CloseReason::Session(close)),
             Tick::Ping => {
-                self.guarded(async |socket| socket.send(Message::Ping(Bytes::new())).await)
-                    .await
+                let ping = self.socket.send(Message::Ping(Bytes::new()));
+                guarded(&self.shared.settings, &self.handle, ping).await
             }
         }
     }
 
     /// Everything that waits, in as few writes as its size allows.
-    async fn write(&mut self, batch: &mut VecDeque<Waiting>) -> Result<(), CloseReason> {
-        let events = batch
-            .iter()
-            .filter(|waiting| waiting.received.is_some())
-            .count();
-        let oldest = batch.iter().find_map(|waiting| waiting.received);
-        self.guarded(async |socket| {
-            for waiting in batch.drain(..) {
-                socket.feed(Message::Text(waiting.text)).await?;
-            }
-            socket.flush().await
-        })
-        .await?;
+    async fn write(&mut self) -> Result<(), CloseReason> {
+        let waiting = events(&self.batch);
+        let oldest = self.batch.iter().find_map(|waiting| waiting.received);
+        let sending = send_all(&mut self.socket, &mut self.batch);
+        let written = guarded(&self.shared.settings, &self.handle, sending).await;
         if let Some(oldest) = oldest {
-            let events = u64::try_from(events).unwrap_or(u64::MAX);
-            self.handle.count_sent(events);
-            self.shared.metrics.written(events, oldest.elapsed());
+            let sent = waiting - events(&self.batch);
+            self.handle.count_sent(sent);
+            self.shared.metrics.written(sent, oldest.elapsed());
         }
+        written
+    }
+
+    /// Says goodbye: what waits still goes out where the client may read on, then the close frame
+    /// with its reason. What could not go out is counted.
+    async fn finish(&mut self, reason: &CloseReason) {
+        self.leave();
+        self.handle.outbox.drain(&mut self.batch);
+        if *reason != CloseReason::Session(Close::Dead) {
+            let _ = timeout(FAREWELL, self.farewell(reason)).await;
+        }
+        let lost = events(&self.batch) + self.handle.outbox.lost();
+        self.shared.metrics.deliveries_lost(reason.label(), lost);
+    }
+
+    async fn farewell(&mut self, reason: &CloseReason) -> Result<(), Error> {
+        let reads_on = matches!(
+            reason,
+            CloseReason::GoingAway | CloseReason::Restart | CloseReason::Session(_)
+        );
+        if reads_on {
+            send_all(&mut self.socket, &mut self.batch).await?;
+        }
+        match reason {
+            // The library has queued the answer to the client's own close.
+            CloseReason::Client => self.socket.flush().await?,
+            _ => self.socket.close(reason.frame()).await?,
+        }
+        linger(self.socket.get_mut()).await?;
         Ok(())
     }
+}
 
-    /// A write, cut when it takes too long or when the socket has to go.
-    async fn guarded(
-        &mut self,
-        write: impl AsyncFnOnce(&mut WebSocketStream<S>) -> Result<(), Error>,
-    ) -> Result<(), CloseReason> {
-        let limit = self.shared.settings.write_timeout;
-        tokio::select! {
-            written = timeout(limit, write(&mut self.socket)) => match written {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(_)) => Err(CloseReason::Client),
-                Err(_) => Err(CloseReason::WriteTimeout),
-            },
-            reason = self.handle.closed() => Err(reason),
-        }
-    }
-
-    /// Runs on every path: nothing of the socket stays.
-    async fn finish(&mut self, reason: &CloseReason) {
+impl<S> Connection<S> {
+    /// Takes the socket out of everything that it is in. Doing so again changes nothing.
+    fn leave(&mut self) {
         self.shared.registry.remove(&self.handle.id);
         let subscriptions = self.session.end();
         self.unbind(&subscriptions);
-        self.release(subscriptions).await;
-        if *reason == CloseReason::Session(Close::Dead) {
-            return;
-        }
-        // What was queued before the close still goes out, for whoever reads.
-        let mut rest = VecDeque::new();
-        if matches!(
-            reason,
-            CloseReason::GoingAway | CloseReason::Restart | CloseReason::Session(_)
-        ) {
-            let waiting = timeout(Duration::ZERO, self.handle.outbox.take(&mut rest)).await;
-            debug_assert!(waiting.is_ok() || rest.is_empty());
-        }
-        let farewell = async {
-            for waiting in rest.drain(..) {
-                self.socket.feed(Message::Text(waiting.text)).await?;
-            }
-            match reason {
-                // The library has queued the answer to the client's own close.
-                CloseReason::Client => self.socket.flush().await?,
-                _ => self.socket.close(reason.frame()).await?,
-            }
-            // Closing with unread bytes would reset the connection, and the client might lose the
-            // close frame with its reason.
-            let stream = self.socket.get_mut();
-            stream.shutdown().await?;
-            let mut scrap = [0; 1024];
-            let mut seen = 0;
-            while seen < FAREWELL_BYTES {
-                match stream.read(&mut scrap).await? {
-                    0 => break,
-                    some => seen += some,
-                }
-            }
-            Ok::<_, Error>(())
-        };
-        let _ = timeout(FAREWELL, farewell).await;
+        self.release(subscriptions);
     }
 
     fn unbind(&self, subscriptions: &[Subscription]) {
@@ -303,15 +299,68 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             .dec_by(count(subscriptions.len()));
     }
 
-    async fn release(&self, subscriptions: Vec<Subscription>) {
-        if !subscriptions.is_empty() {
-            let bindings = subscriptions
-                .into_iter()
-                .map(|subscription| subscription.broker)
-                .collect();
-            self.shared.source.release(bindings).await;
+    /// The broker is told by and by; no socket waits for it.
+    fn release(&self, subscriptions: Vec<Subscription>) {
+        let bindings: Vec<BrokerBinding> = subscriptions
+            .into_iter()
+            .map(|subscription| subscription.broker)
+            .collect();
+        let source = self.shared.source.clone();
+        if !bindings.is_empty()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            runtime.spawn(async move { source.release(bindings).await });
         }
     }
+}
+
+/// On every path, a panic included, nothing of the socket stays.
+impl<S> Drop for Connection<S> {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+/// Gives all frames to the websocket and flushes. When it is cancelled, what it did not give is in
+/// `batch` still.
+async fn send_all<S>(
+    socket: &mut WebSocketStream<S>,
+    batch: &mut VecDeque<Waiting>,
+) -> Result<(), Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    while !batch.is_empty() {
+        poll_fn(|context| socket.poll_ready_unpin(context)).await?;
+        // Nothing is awaited between taking a frame and giving it.
+        if let Some(waiting) = batch.pop_front() {
+            socket.start_send_unpin(Message::Text(waiting.text))?;
+        }
+    }
+    socket.flush().await
+}
+
+/// A write, cut when it takes too long or when the socket has to go.
+async fn guarded(
+    settings: &SocketSettings,
+    handle: &Handle,
+    write: impl Future<Output = Result<(), Error>>,
+) -> Result<(), CloseReason> {
+    tokio::select! {
+        written = timeout(settings.write_timeout, write) => match written {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(CloseReason::Client),
+            Err(_) => Err(CloseReason::WriteTimeout),
+        },
+        reason = handle.closed() => Err(reason),
+    }
+}
+
+fn events(batch: &VecDeque<Waiting>) -> u64 {
+    batch
+        .iter()
+        .map(|waiting| u64::from(waiting.received.is_some()))
+        .sum()
 }
 
 fn count(number: usize) -> i64 {

@@ -32,6 +32,8 @@ struct Queue {
     frames: VecDeque<Waiting>,
     bytes: usize,
     closed: bool,
+    /// Event frames thrown away.
+    lost: u64,
 }
 
 impl Outbox {
@@ -50,13 +52,17 @@ impl Outbox {
         {
             let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
             if queue.closed {
+                queue.lost += u64::from(received.is_some());
                 return Ok(());
             }
             let bytes = queue.bytes + cost;
             // A single frame always fits: whoever reads at all can be sent the largest event.
             if bytes > self.max_bytes && queue.bytes > 0 {
+                let waiting = queue.frames.iter().map(|frame| frame.received);
+                let events = waiting.chain([received]).flatten().count();
                 *queue = Queue {
                     closed: true,
+                    lost: u64::try_from(events).unwrap_or(u64::MAX),
                     ..Queue::default()
                 };
                 return Err(bytes);
@@ -82,6 +88,21 @@ impl Outbox {
             }
             self.ready.notified().await;
         }
+    }
+
+    /// Appends everything that waits to `batch`.
+    pub(super) fn drain(&self, batch: &mut VecDeque<Waiting>) {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        batch.append(&mut queue.frames);
+        queue.bytes = 0;
+    }
+
+    /// How many event frames were thrown away.
+    pub(super) fn lost(&self) -> u64 {
+        self.queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .lost
     }
 
     /// How many bytes wait.

@@ -6,6 +6,8 @@
 //! which does it silently.
 
 mod link;
+mod publisher;
+mod wire;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,7 +15,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use self::link::{Link, OpError, Wire};
+use self::link::Link;
+use self::publisher::Publisher;
+use self::wire::OpError;
 use super::bindings::Bindings;
 use super::{Ingress, Publication, SourceError, SourceState};
 use crate::catalogue::{BrokerBinding, Catalogue};
@@ -55,7 +59,7 @@ pub struct Amqp {
 struct Shared {
     state: Mutex<SourceState>,
     /// For publishers, while connected.
-    wire: Mutex<Option<Arc<Wire>>>,
+    publisher: Mutex<Option<Arc<Publisher>>>,
     metrics: Arc<Metrics>,
 }
 
@@ -87,9 +91,10 @@ impl Amqp {
                 connected: false,
                 since: unix_now(),
                 lost: 0,
+                refused: 0,
                 error: Some("connecting".into()),
             }),
-            wire: Mutex::new(None),
+            publisher: Mutex::new(None),
             metrics,
         });
         shared.metrics.source_connected.set(0);
@@ -123,16 +128,12 @@ impl Amqp {
     }
 
     pub(super) async fn publish(&self, publication: Publication) -> Result<bool, SourceError> {
-        let wire = self
-            .shared
-            .wire
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let wire = wire.ok_or(SourceError::Away)?;
-        match timeout(PATIENCE, wire.publish(&publication)).await {
+        let publisher = self.shared.publisher.lock();
+        let publisher = publisher.unwrap_or_else(PoisonError::into_inner).clone();
+        let publisher = publisher.ok_or(SourceError::Away)?;
+        match timeout(PATIENCE, publisher.publish(&publication)).await {
             Ok(published) => published,
-            Err(_) => Err(SourceError::Away),
+            Err(_) => Err(SourceError::Unconfirmed),
         }
     }
 
@@ -178,24 +179,20 @@ impl Task {
                 }
             };
             self.bindings.lost();
+            // What is refused is logged and tried again; it must not keep the others away.
             let ended = match self.carry_out(&mut link).await {
-                Err(OpError::Lost(reason)) => Ended::Lost(reason),
-                // A refused binding is logged; it must not keep the others away.
-                Ok(()) | Err(OpError::Refused(_)) => {
-                    let wire = link
-                        .consume(
-                            &self.ingress,
-                            &self.shared.metrics,
-                            self.settings.event_max_bytes,
-                        )
-                        .await;
-                    match wire {
-                        Ok(wire) => {
-                            self.shared.connected(wire);
+                Err(reason) => Ended::Lost(reason),
+                Ok(_) => {
+                    let max_bytes = self.settings.event_max_bytes;
+                    let consuming = link.consume(&self.ingress, &self.shared.metrics, max_bytes);
+                    match timeout(PATIENCE, consuming).await {
+                        Ok(Ok(())) => {
+                            self.shared.connected(link.publisher());
                             pause = Duration::ZERO;
                             self.serve(&mut link).await
                         }
-                        Err(reason) => Ended::Lost(reason),
+                        Ok(Err(reason)) => Ended::Lost(reason),
+                        Err(_) => Ended::Lost("no answer in time".into()),
                     }
                 }
             };
@@ -249,20 +246,25 @@ impl Task {
                 command = self.mailbox.recv() => match command {
                     Some(Command::Listen(bindings, answer)) => {
                         bindings.iter().for_each(|binding| self.bindings.want(binding));
-                        match self.carry_out(link).await {
-                            Ok(()) => {
-                                let _ = answer.send(Ok(()));
-                            }
-                            Err(OpError::Refused(error)) => {
-                                bindings.iter().for_each(|binding| self.bindings.cancel(binding));
-                                let _ = answer.send(Err(error));
-                            }
-                            Err(OpError::Lost(reason)) => {
+                        let refused = match self.carry_out(link).await {
+                            Ok(refused) => refused,
+                            Err(reason) => {
                                 // As for those who subscribed before: bound when the broker is back.
                                 let _ = answer.send(Ok(()));
                                 return Ended::Lost(reason);
                             }
-                        }
+                        };
+                        // Another's binding may have been tried again and refused meanwhile.
+                        let own = bindings.iter().any(|binding| self.bindings.refuses(binding));
+                        let outcome = match refused.filter(|_| own) {
+                            None => Ok(()),
+                            Some(error) => {
+                                bindings.iter().for_each(|binding| self.bindings.cancel(binding));
+                                self.bindings.settled();
+                                Err(error)
+                            }
+                        };
+                        let _ = answer.send(outcome);
                     }
                     Some(Command::Release(bindings)) => self.release(&bindings),
                     Some(Command::Stop(done)) => {
@@ -273,7 +275,7 @@ impl Task {
                 },
                 _ = sweep.tick() => {
                     self.bindings.sweep(Instant::now());
-                    if let Err(OpError::Lost(reason)) = self.carry_out(link).await {
+                    if let Err(reason) = self.carry_out(link).await {
                         return Ended::Lost(reason);
                     }
                 }
@@ -288,30 +290,39 @@ impl Task {
             .for_each(|binding| self.bindings.release(binding, now));
     }
 
-    /// Brings the broker to what the table wants.
-    async fn carry_out(&mut self, link: &mut Link) -> Result<(), OpError> {
-        let mut refused = Ok(());
-        for op in self.bindings.plan() {
+    /// Brings the broker to what the table wants. `Err`: the link is lost; `Ok(Some(..))`: the last
+    /// refusal.
+    async fn carry_out(&mut self, link: &mut Link) -> Result<Option<SourceError>, String> {
+        let mut refused = None;
+        for op in self.bindings.plan(Instant::now()) {
+            if self.bindings.is_refused(&op) {
+                continue;
+            }
+            let (exchange, key) = (op.exchange(), &*op.key);
             match timeout(PATIENCE, link.carry_out(&op)).await {
                 Ok(Ok(())) => self.bindings.done(&op),
                 Ok(Err(OpError::Refused(error))) => {
-                    tracing::error!(exchange = op.exchange(), key = &*op.key, %error, "a broker binding was refused");
-                    refused = Err(OpError::Refused(error));
+                    tracing::error!(exchange, key, %error, "a broker binding was refused");
+                    self.bindings.refused(&op, Instant::now());
+                    refused = Some(error);
                 }
-                Ok(Err(lost)) => return Err(lost),
-                Err(_) => return Err(OpError::Lost("no answer in time".into())),
+                Ok(Err(OpError::Lost(reason))) => return Err(reason),
+                Err(_) => return Err("no answer in time".into()),
             }
         }
         self.bindings.settled();
-        let bound = i64::try_from(self.bindings.len()).unwrap_or(i64::MAX);
-        self.shared.metrics.source_bindings.set(bound);
-        refused
+        self.shared
+            .report(self.bindings.len(), self.bindings.missing());
+        Ok(refused)
     }
 }
 
 impl Shared {
-    fn connected(&self, wire: Arc<Wire>) {
-        *self.wire.lock().unwrap_or_else(PoisonError::into_inner) = Some(wire);
+    fn connected(&self, publisher: Arc<Publisher>) {
+        *self
+            .publisher
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(publisher);
         let now = unix_now();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         tracing::info!(
@@ -328,7 +339,10 @@ impl Shared {
     }
 
     fn lost(&self, reason: &str) {
-        *self.wire.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self
+            .publisher
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = None;
         let now = unix_now();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.connected {
@@ -341,9 +355,21 @@ impl Shared {
             self.metrics
                 .source_since
                 .set(i64::try_from(now).unwrap_or(0));
-            tracing::warn!(reason, "RabbitMQ lost: no events until it is back");
+            let times = state.lost;
+            tracing::warn!(reason, times, "RabbitMQ lost: no events until it is back");
         }
         state.error = Some(reason.to_owned());
+    }
+
+    /// How many bindings are on the broker, and how many it refuses.
+    fn report(&self, bound: usize, refused: usize) {
+        let gauge = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        self.metrics.source_bindings.set(gauge(bound));
+        self.metrics.source_bindings_refused.set(gauge(refused));
+        self.state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .refused = refused;
     }
 
     fn still_away(&self, reason: &str, pause: Duration) {

@@ -12,11 +12,16 @@ use std::time::{Duration, Instant};
 
 use crate::catalogue::BrokerBinding;
 
+/// How long a refused binding is left alone.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
+
 /// The table.
 #[derive(Debug)]
 pub(super) struct Bindings {
     families: HashMap<FamilyName, Family>,
     dirty: HashSet<FamilyName>,
+    /// Families in which the broker refused something, and when to try again.
+    refused: HashMap<FamilyName, Instant>,
     threshold: usize,
     linger: Duration,
 }
@@ -59,6 +64,7 @@ impl Bindings {
         Self {
             families: HashMap::new(),
             dirty: HashSet::new(),
+            refused: HashMap::new(),
             threshold,
             linger,
         }
@@ -74,6 +80,8 @@ impl Bindings {
         let want = family.wanted.entry(binding.key.clone()).or_default();
         want.count += 1;
         want.idle = None;
+        // Whoever asks gets the broker's answer, not that of a while ago.
+        self.refused.remove(&name);
         self.dirty.insert(name);
     }
 
@@ -125,10 +133,16 @@ impl Bindings {
         }
     }
 
-    /// What must be done now: bindings first, so that no event falls between old and new.
-    pub(super) fn plan(&self) -> Vec<Op> {
+    /// What must be done now: bindings first, so that no event falls between old and new. What was
+    /// refused is left alone for a while.
+    pub(super) fn plan(&mut self, now: Instant) -> Vec<Op> {
         let mut ops = Vec::new();
-        for name in &self.dirty {
+        self.refused.retain(|_, until| now < *until);
+        for name in self
+            .dirty
+            .iter()
+            .filter(|name| !self.refused.contains_key(*name))
+        {
             let Some(family) = self.families.get(name) else {
                 continue;
             };
@@ -168,21 +182,54 @@ impl Bindings {
         }
     }
 
-    /// Everything planned is done: the next plan looks at later changes only.
+    /// The broker refused this. The rest of the plan for its family must not be carried out: the
+    /// bindings that it would replace have to stay.
+    pub(super) fn refused(&mut self, op: &Op, now: Instant) {
+        self.refused.insert(op.family.clone(), now + TRY_AGAIN);
+    }
+
+    /// Whether an op of the family was refused just now.
+    pub(super) fn is_refused(&self, op: &Op) -> bool {
+        self.refused.contains_key(&op.family)
+    }
+
+    /// Whether the broker refused what this binding needs.
+    pub(super) fn refuses(&self, binding: &BrokerBinding) -> bool {
+        let name = FamilyName {
+            exchange: binding.exchange.clone(),
+            wide: binding.wide.clone(),
+        };
+        self.refused.contains_key(&name)
+    }
+
+    /// How many kinds of bindings the broker refuses.
+    pub(super) fn missing(&self) -> usize {
+        self.refused.len()
+    }
+
+    /// A plan was carried out: what is as it should be is not looked at until it changes.
     pub(super) fn settled(&mut self) {
-        for name in self.dirty.drain() {
-            if self
-                .families
-                .get(&name)
-                .is_some_and(|f| f.wanted.is_empty() && f.bound.is_empty())
-            {
-                self.families.remove(&name);
+        let (families, threshold) = (&mut self.families, self.threshold);
+        let refused = &mut self.refused;
+        self.dirty.retain(|name| {
+            let Some(family) = families.get(name) else {
+                refused.remove(name);
+                return false;
+            };
+            if family.desired(name, threshold) != family.bound {
+                return true;
             }
-        }
+            refused.remove(name);
+            if family.wanted.is_empty() {
+                families.remove(name);
+            }
+            false
+        });
     }
 
     /// The queue is gone with all its bindings.
     pub(super) fn lost(&mut self) {
+        self.refused.clear();
         for (name, family) in &mut self.families {
             family.bound.clear();
             self.dirty.insert(name.clone());
@@ -242,7 +289,7 @@ mod tests {
 
     /// Carries out a plan on a pretend broker.
     fn settle(table: &mut Bindings, broker: &mut HashSet<String>) -> Vec<String> {
-        let plan = table.plan();
+        let plan = table.plan(Instant::now());
         let mut said = Vec::new();
         for op in &plan {
             assert_eq!(op.exchange(), "faxes");
@@ -298,7 +345,7 @@ mod tests {
         assert_eq!(settle(&mut table, &mut broker).len(), 4);
         table.want(&binding("4"));
         assert_eq!(
-            table.plan()[0].key,
+            table.plan(now)[0].key,
             "*".into(),
             "the wide one is bound before the others go"
         );
@@ -329,6 +376,28 @@ mod tests {
         broker.clear();
         table.want(&binding("b"));
         assert_eq!(settle(&mut table, &mut broker), ["+a", "+b"]);
+    }
+
+    #[test]
+    fn what_is_refused_is_tried_again() {
+        let mut table = Bindings::new(1, Duration::ZERO);
+        let mut broker = HashSet::new();
+        let now = Instant::now();
+        table.want(&binding("a"));
+        settle(&mut table, &mut broker);
+        // The wide binding is refused: the narrow one that it would replace stays.
+        table.want(&binding("b"));
+        let plan = table.plan(now);
+        assert!(plan[0].bind && !plan[1].bind);
+        table.refused(&plan[0], now);
+        assert!(table.is_refused(&plan[1]));
+        table.settled();
+        assert_eq!(table.missing(), 1);
+        assert!(table.plan(now).is_empty(), "not at once");
+        assert_eq!(table.plan(now + TRY_AGAIN).len(), 2);
+        table.cancel(&binding("b"));
+        table.settled();
+        assert_eq!((table.missing(), table.len()), (0, 1));
     }
 
     proptest! {

@@ -109,6 +109,7 @@ impl Bus {
             connected: true,
             since: self.started,
             lost: 0,
+            refused: 0,
             error: None,
         }
     }

@@ -33,6 +33,7 @@ pub struct Metrics {
     /// Their bytes.
     pub delivered_bytes: Counter,
     dropped: Labelled<Counter>,
+    deliveries_lost: Labelled<Counter>,
     /// Groups that an event's pattern matched although its account did not.
     pub withheld: Counter,
     latency: Histogram,
@@ -46,6 +47,8 @@ pub struct Metrics {
     pub source_since: Gauge<i64>,
     /// Bindings on the broker.
     pub source_bindings: Gauge,
+    /// Kinds of bindings that the broker refuses.
+    pub source_bindings_refused: Gauge,
     /// Bytes of events that wait to be routed.
     pub ingress_bytes: Gauge,
     logins: Labelled<Counter>,
@@ -68,6 +71,7 @@ impl Default for Metrics {
             deliveries: Counter::default(),
             delivered_bytes: Counter::default(),
             dropped: Family::default(),
+            deliveries_lost: Family::default(),
             withheld: Counter::default(),
             latency: Histogram::new(buckets),
             frames_written: Counter::<u64, AtomicU64>::default(),
@@ -75,6 +79,7 @@ impl Default for Metrics {
             source_lost: Counter::default(),
             source_since: Gauge::default(),
             source_bindings: Gauge::default(),
+            source_bindings_refused: Gauge::default(),
             ingress_bytes: Gauge::default(),
             logins: Family::default(),
         };
@@ -156,6 +161,11 @@ impl Metrics {
             self.delivered_bytes.clone(),
         );
         r.register(
+            "deliveries_lost",
+            "Event frames that waited for a socket when it ended, by why it ended",
+            self.deliveries_lost.clone(),
+        );
+        r.register(
             "frames_written",
             "Event frames written to sockets",
             self.frames_written.clone(),
@@ -184,6 +194,11 @@ impl Metrics {
             "source_bindings",
             "Bindings on the broker",
             self.source_bindings.clone(),
+        );
+        r.register(
+            "source_bindings_refused",
+            "Kinds of bindings that the broker refuses",
+            self.source_bindings_refused.clone(),
         );
         r.register(
             "ingress_bytes",
@@ -222,6 +237,15 @@ impl Metrics {
     /// A message from a client was answered.
     pub fn request(&self, outcome: &'static str) {
         self.requests.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
+    /// A socket ended before these event frames were written to it.
+    pub fn deliveries_lost(&self, reason: &'static str, frames: u64) {
+        if frames > 0 {
+            self.deliveries_lost
+                .get_or_create(&[("reason", reason)])
+                .inc_by(frames);
+        }
     }
 
     /// Somebody tried to log in over REST.

@@ -121,6 +121,45 @@ impl Vhost {
         list_bindings(&self.folder, &self.name).await
     }
 
+    /// A user with these permissions (configure, write, read), made or changed; a URL for it.
+    pub(crate) async fn limited_user(&self, configure: &str, write: &str, read: &str) -> String {
+        let dir = self.folder.to_str().unwrap();
+        let user = format!("user-{}", self.name);
+        let users = script(&["ctl", dir, "list_users", "-q"]).await;
+        if !users.contains(&user) {
+            script(&["ctl", dir, "add_user", &user, "secret"]).await;
+        }
+        let vhost = &self.name;
+        let permissions = [
+            "set_permissions",
+            "-p",
+            vhost,
+            &user,
+            configure,
+            write,
+            read,
+        ];
+        let mut all = vec!["ctl", dir];
+        all.extend(permissions);
+        script(&all).await;
+        self.url.replace("guest:guest", &format!("{user}:secret"))
+    }
+
+    /// The broker closes every connection to this virtual host.
+    pub(crate) async fn cut_connections(&self) {
+        let dir = self.folder.to_str().unwrap();
+        let vhost = &self.name;
+        script(&[
+            "ctl",
+            dir,
+            "close_all_connections",
+            "--vhost",
+            vhost,
+            "test",
+        ])
+        .await;
+    }
+
     /// Names and arguments of all queues.
     pub(crate) async fn ctl(&self, arguments: &[&str]) -> String {
         let dir = self.folder.to_str().unwrap();
