@@ -3,6 +3,7 @@
 //! - `router`: all routes on one page;
 //! - `envelope`: what every `/v2` answer looks like, errors included;
 //! - `request`: request ids, bodies, tokens;
+//! - `server`: connections, bounded in number and time;
 //! - then a file per resource.
 
 mod envelope;
@@ -10,7 +11,9 @@ mod events;
 mod health;
 mod request;
 mod router;
+mod server;
 mod user_auth;
 mod websockets;
 
 pub use router::{ApiState, router};
+pub use server::serve;

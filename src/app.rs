@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::{ApiState, router};
+use crate::api::{self, ApiState};
 use crate::auth::{Authority, TrustedIssuer};
 use crate::catalogue::Catalogue;
 use crate::fanout::Dispatcher;
@@ -136,14 +136,10 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
             &settings.node,
             settings.token_ttl,
             settings.event_max_bytes,
+            stop.clone(),
         );
-        let service = router(Arc::new(state)).into_make_service_with_connect_info::<SocketAddr>();
         // Health and metrics are there until the end; the process takes them with it.
-        tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, service).await {
-                tracing::error!(%error, "the HTTP port failed");
-            }
-        });
+        tokio::spawn(api::serve(listener, api::router(Arc::new(state))));
     }
     Ok(Running {
         ws,
@@ -179,7 +175,7 @@ impl Running {
         self.shared.source.stop().await;
     }
 
-    /// Makes a token for the account's super-duper or other rights, as the commands need it.
+    /// Accounts, users and tokens.
     pub fn authority(&self) -> &Authority {
         &self.shared.authority
     }

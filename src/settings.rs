@@ -10,7 +10,7 @@ mod table;
 mod units;
 
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub use layers::{Layers, Origin, Shown};
@@ -181,11 +181,6 @@ impl Settings {
         };
         let port = self.api_port?;
         Some(std::net::SocketAddr::new(host, port).to_string())
-    }
-
-    /// A path of the settings file, from the file's own directory.
-    pub fn from_base(&self, path: &Path) -> PathBuf {
-        self.base.join(path)
     }
 }
 

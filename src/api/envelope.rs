@@ -92,6 +92,20 @@ impl ApiError {
         Self::validation("json", "invalid", details)
     }
 
+    /// 400: a query string that cannot be read.
+    pub(super) fn bad_query(text: &str) -> Self {
+        Self::validation("query", "invalid", json!({ "message": text }))
+    }
+
+    /// 408: the body did not come in time.
+    pub(super) fn too_slow() -> Self {
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "request_timeout",
+            "the body did not come in time",
+        )
+    }
+
     /// 413.
     pub(super) fn too_large(most: usize) -> Self {
         let message = format!("Payload or Files must not be more than {most} bytes");

@@ -1,7 +1,8 @@
 //! `PUT /v2/events`: publishes one event through the event source. Super-duper admins only.
 
+use std::collections::HashMap;
+
 use axum::body::Body;
-use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -10,12 +11,15 @@ use super::request::{Context, bytes, data, text};
 use super::router::ApiState;
 use crate::source::{MAX_KEY, Publication, SourceError};
 
+/// Bytes of a body beside its event.
+const ENVELOPE: usize = 4096;
+
 /// Answers whether some queue took the event: nobody may have subscribed to it.
 pub(super) async fn publish(state: &ApiState, context: &Context, body: Body) -> Answer {
     if !context.caller()?.superduper {
         return Err(ApiError::forbidden());
     }
-    let body = bytes(body, state.event_max_bytes).await?;
+    let body = bytes(body, state.event_max_bytes + ENVELOPE).await?;
     let data = data(&body)?;
     let exchange = text(&data, "exchange")?.ok_or_else(|| ApiError::required("exchange"))?;
     let routing_key =
@@ -32,10 +36,14 @@ pub(super) async fn publish(state: &ApiState, context: &Context, body: Body) -> 
             return Err(ApiError::validation(field, "maxLength", details));
         }
     }
+    let payload = verbatim_payload(&body)?;
+    if payload.len() > state.event_max_bytes {
+        return Err(ApiError::too_large(state.event_max_bytes));
+    }
     let publication = Publication {
         exchange: exchange.to_owned(),
         routing_key: routing_key.to_owned(),
-        body: verbatim_payload(&body)?,
+        body: payload,
     };
     match state.shared.source.publish(publication).await {
         Ok(routed) => Ok(Success::created(json!({ "routed": routed }))),
@@ -49,17 +57,20 @@ pub(super) async fn publish(state: &ApiState, context: &Context, body: Body) -> 
 
 /// The payload as it was sent: order of keys and digits of numbers included.
 fn verbatim_payload(body: &[u8]) -> Result<String, ApiError> {
-    #[derive(Deserialize)]
-    struct Envelope<'b> {
-        #[serde(borrow, alias = "Data", alias = "DATA")]
-        data: Data<'b>,
-    }
-    #[derive(Deserialize)]
-    struct Data<'b> {
-        #[serde(borrow)]
-        payload: &'b RawValue,
-    }
-    let envelope: Envelope<'_> =
-        serde_json::from_slice(body).map_err(|error| ApiError::no_json(&error.to_string()))?;
-    Ok(envelope.data.payload.get().to_owned())
+    type Members<'b> = HashMap<String, &'b RawValue>;
+    let members = |text: &'_ [u8]| -> Result<Vec<(String, String)>, ApiError> {
+        let parsed: Members<'_> =
+            serde_json::from_slice(text).map_err(|error| ApiError::no_json(&error.to_string()))?;
+        let owned = parsed.into_iter();
+        Ok(owned
+            .map(|(key, raw)| (key, raw.get().to_owned()))
+            .collect())
+    };
+    let is_data = |(key, _): &(String, String)| key.eq_ignore_ascii_case("data");
+    let data = members(body)?.into_iter().find(is_data);
+    let (_, data) = data.ok_or_else(|| ApiError::required("data"))?;
+    let is_payload = |(key, _): &(String, String)| key == "payload";
+    let payload = members(data.as_bytes())?.into_iter().find(is_payload);
+    let (_, payload) = payload.ok_or_else(|| ApiError::required("payload"))?;
+    Ok(payload)
 }

@@ -13,16 +13,19 @@ pub(super) fn healthz() -> Response {
     json_response(StatusCode::OK, &json!({"status":"ok"}))
 }
 
-/// Events can come: 200, or 503 with the reason and since when.
+/// Events can come and new sockets are welcome: 200, or 503 with the reason and since when.
 pub(super) fn readyz(state: &ApiState) -> Response {
     let source = state.shared.source.state();
-    let status = if source.connected {
+    let stopping = state.stop.is_cancelled();
+    let ready = source.connected && !stopping;
+    let status = if ready {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
     let body = json!({
-        "ready": source.connected,
+        "ready": ready,
+        "stopping": stopping,
         "source": {
             "kind": source.kind,
             "connected": source.connected,

@@ -1,17 +1,22 @@
 //! What every `/v2` request brings: its id, its caller's token, its body.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use serde_json::{Map, Value};
+use tokio::time::timeout;
 
 use super::envelope::ApiError;
 use super::router::ApiState;
 use crate::entropy::random_id;
 use crate::model::clock::unix_now;
 use crate::model::{Identity, Token};
+
+/// For a whole body.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Who asks, and what the envelope repeats.
 #[derive(Debug)]
@@ -62,11 +67,11 @@ fn token(headers: &HeaderMap) -> Option<Token> {
     header("x-auth-token").or_else(bearer).map(Token::new)
 }
 
-/// A body's bytes, bounded.
+/// A body's bytes, bounded in number and time.
 pub(super) async fn bytes(body: Body, most: usize) -> Result<Bytes, ApiError> {
-    to_bytes(body, most)
-        .await
-        .map_err(|_| ApiError::too_large(most))
+    let read = timeout(BODY_TIMEOUT, to_bytes(body, most)).await;
+    let read = read.map_err(|_| ApiError::too_slow())?;
+    read.map_err(|_| ApiError::too_large(most))
 }
 
 /// The `data` of a body's envelope (A.7).

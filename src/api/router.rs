@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{ConnectInfo, Query, State};
 use axum::http::{HeaderMap, Method};
 use axum::response::Response;
@@ -16,6 +17,7 @@ use dashmap::DashMap;
 use md5::{Digest, Md5};
 use serde::Deserialize;
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 
 use super::envelope::{Answer, ApiError, respond};
 use super::request::Context;
@@ -41,15 +43,18 @@ pub struct ApiState {
     pub(super) event_max_bytes: usize,
     pub(super) logins: Semaphore,
     attempts: DashMap<IpAddr, Bucket>,
+    /// The gateway stops.
+    pub(super) stop: CancellationToken,
 }
 
 impl ApiState {
-    /// For a node of this name.
+    /// For a node of this name. `stop` tells when the gateway stops.
     pub fn new(
         shared: Arc<Shared>,
         node: &str,
         token_ttl: Duration,
         event_max_bytes: usize,
+        stop: CancellationToken,
     ) -> Self {
         Self {
             shared,
@@ -58,6 +63,7 @@ impl ApiState {
             event_max_bytes,
             logins: Semaphore::new(LOGINS_AT_ONCE),
             attempts: DashMap::new(),
+            stop,
         }
     }
 
@@ -119,10 +125,13 @@ type AppState = State<Arc<ApiState>>;
 
 async fn get_websockets(
     state: AppState,
-    query: Query<WebsocketsQuery>,
+    query: Result<Query<WebsocketsQuery>, QueryRejection>,
     headers: HeaderMap,
 ) -> Response {
-    let answer = websockets::catalogue(&state.shared.catalogue, query.format.as_deref());
+    let answer = match query {
+        Ok(query) => websockets::catalogue(&state.shared.catalogue, query.format.as_deref()),
+        Err(error) => Err(ApiError::bad_query(&error.body_text())),
+    };
     respond(&Context::new(&state, &headers), answer)
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::task::TaskTracker;
 
 use crate::gateway::{CloseReason, Registry};
@@ -26,11 +26,15 @@ pub(super) async fn close_all(registry: &Registry, reason: &CloseReason, window:
         .checked_div(number)
         .unwrap_or_default()
         .min(LONGEST_PAUSE);
-    for socket in sockets {
-        socket.close(reason.clone());
-        if !pause.is_zero() {
-            sleep(pause).await;
+    let start = Instant::now();
+    for (at, socket) in (0u32..).zip(sockets) {
+        let due = start + pause.saturating_mul(at);
+        // Timers are coarser than the pause between thousands of sockets: those that are due go
+        // together, and the window is kept.
+        if due > Instant::now() {
+            sleep_until(due).await;
         }
+        socket.close(reason.clone());
     }
     // Whoever came in while the port was being closed.
     registry

@@ -162,7 +162,9 @@ impl Directory {
 
     /// The accounts of a name, compared as Kazoo does: letters and digits only, lower case.
     pub fn by_name(&self, name: &str) -> impl Iterator<Item = &AccountRecord> {
-        let ids = self.by_name.get(&normal_name(name));
+        // A name without letters and digits is nobody's name.
+        let name = Some(normal_name(name)).filter(|name| !name.is_empty());
+        let ids = name.and_then(|name| self.by_name.get(&name));
         ids.into_iter()
             .flatten()
             .filter_map(|id| self.accounts.get(id))

@@ -127,7 +127,7 @@ enum Piece {
 }
 
 impl Catalogue {
-    /// How to read events of an exchange; an unknown one is read in the default way.
+    /// How to read events of an exchange; `None`: no category takes events from it.
     pub fn exchange(&self, name: &str) -> Option<&Exchange> {
         self.exchanges.get(name)
     }

@@ -22,6 +22,8 @@ pub(super) fn run(settings: Settings) -> anyhow::Result<()> {
 async fn serve(settings: Settings) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("no signal handler")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("no signal handler")?;
+    // A socket is a file descriptor; the usual soft limit of 1024 is soon reached.
+    let files = rlimit::increase_nofile_limit(u64::MAX).unwrap_or_default();
     let source = if settings.amqp.is_some() {
         "RabbitMQ"
     } else {
@@ -31,6 +33,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let ttl = settings.token_ttl.as_secs();
     let mut running = app::start(settings).await?;
     greet(&running, source, development);
+    line(&format!("  open files: at most {files}"));
     introduce(&running, ttl);
     tokio::select! {
         _ = terminate.recv() => {}

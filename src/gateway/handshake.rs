@@ -1,17 +1,23 @@
 //! The HTTP request that opens a websocket (RFC 6455, section 4.2). Read by hand rather than by the
 //! websocket library, so that whoever is no websocket client gets a proper answer.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
+use super::linger::linger;
 use super::origin;
 
 /// Longest request head, in bytes.
 const MAX_HEAD: usize = 8 * 1024;
 const MAX_HEADERS: usize = 64;
+/// For the peer to read why it was refused.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Why a handshake was refused; the metric's label is in [`Refusal::label`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,7 +124,8 @@ where
         }
         Err(refusal) => {
             stream.write_all(refusal.response().as_bytes()).await?;
-            stream.shutdown().await?;
+            // Until the peer has read it, or the handshake's time is over.
+            let _ = timeout(FAREWELL, linger(stream)).await;
             Ok(Err(refusal))
         }
     }
@@ -134,19 +141,17 @@ fn check(read: &[u8], gate: &Gate<'_>) -> Option<Result<(usize, String), Refusal
         Err(httparse::Error::TooManyHeaders) => return Some(Err(Refusal::HeadTooLong)),
         Err(_) => return Some(Err(Refusal::Malformed)),
     };
-    let header = |name: &str| {
-        let found = request
-            .headers
-            .iter()
-            .find(|header| header.name.eq_ignore_ascii_case(name));
-        found.and_then(|header| std::str::from_utf8(header.value).ok())
+    let all = |name: &'static str| {
+        let named = request.headers.iter();
+        let named = named.filter(move |header| header.name.eq_ignore_ascii_case(name));
+        named.filter_map(|header| std::str::from_utf8(header.value).ok())
     };
-    let lists = |name: &str, token: &str| {
-        header(name).is_some_and(|value| {
-            value
-                .split(',')
-                .any(|part| part.trim().eq_ignore_ascii_case(token))
-        })
+    let header = |name: &'static str| all(name).next();
+    let lists = |name: &'static str, token: &str| {
+        let parts = all(name).flat_map(|value| value.split(','));
+        parts
+            .into_iter()
+            .any(|part| part.trim().eq_ignore_ascii_case(token))
     };
     if request.method != Some("GET") {
         return Some(Err(Refusal::Method));
@@ -185,6 +190,8 @@ mod tests {
         assert_eq!(checked(GOOD, false), Some(good));
         assert_eq!(checked(&GOOD[..GOOD.len() - 2], false), None);
         assert_eq!(checked(GOOD, true), Some(Err(Refusal::TooManySockets)));
+        let split = GOOD.replace("keep-alive, Upgrade", "keep-alive\r\nConnection: Upgrade");
+        assert!(matches!(checked(&split, false), Some(Ok(_))));
         let foreign = GOOD.replace("Host: h", "Host: h\r\nOrigin: https://evil.example");
         assert_eq!(checked(&foreign, false), Some(Err(Refusal::Origin)));
         for (from, to, expected) in [

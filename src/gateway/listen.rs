@@ -9,14 +9,14 @@ use std::time::Duration;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use super::connection::{self, Shared};
-use super::handshake::{self, Gate};
+use super::handshake::{self, Gate, Refusal};
 use super::registry::AddressGuard;
 
 const BACKLOG: u32 = 4096;
@@ -96,60 +96,81 @@ async fn serve_one(
 ) {
     // Frames are gathered by us; the kernel shall not wait for more.
     let _ = stream.set_nodelay(true);
-    let guard = shared.registry.count(peer.ip());
-    match &transport {
-        Transport::Plain => open(stream, peer, &transport, shared, guard, stop).await,
+    let visitor = Visitor {
+        peer,
+        transport: transport.name(),
+        guard: shared.registry.count(peer.ip()),
+        deadline: Instant::now() + shared.settings.handshake_timeout,
+        shared,
+        stop,
+    };
+    let refused = match transport {
+        Transport::Plain => visitor.enter(stream).await,
         Transport::Tls(config) => {
-            let limit = shared.settings.handshake_timeout;
-            let acceptor = TlsAcceptor::from(config.clone());
-            match timeout(limit, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => open(stream, peer, &transport, shared, guard, stop).await,
-                Ok(Err(error)) => {
-                    tracing::debug!(%error, "TLS handshake failed");
-                    shared.metrics.handshake_refused("tls");
-                }
-                Err(_) => shared.metrics.handshake_refused("timeout"),
+            let accepting = TlsAcceptor::from(config).accept(stream);
+            match visitor.in_time(accepting, "tls").await {
+                Ok(stream) => visitor.enter(stream).await,
+                Err(reason) => Err(reason),
             }
         }
+    };
+    if let Err(reason) = refused {
+        tracing::debug!(reason, "handshake refused");
+        visitor.shared.metrics.handshake_refused(reason);
     }
 }
 
-/// The websocket handshake, then the socket's life. `_guard` counts the address until the end.
-async fn open<S>(
-    mut stream: S,
+/// A connection that is not a socket yet.
+struct Visitor {
     peer: SocketAddr,
-    transport: &Transport,
-    shared: Arc<Shared>,
+    transport: &'static str,
+    /// Counts the address until the end.
     guard: AddressGuard,
+    /// For TLS and the websocket handshake together.
+    deadline: Instant,
+    shared: Arc<Shared>,
     stop: CancellationToken,
-) where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let gate = Gate {
-        origins: &shared.settings.origins,
-        full: guard.open > shared.settings.max_per_address,
-    };
-    let limit = shared.settings.handshake_timeout;
-    let accepted = tokio::select! {
-        accepted = timeout(limit, handshake::accept(&mut stream, &gate)) => accepted,
-        // Who has no socket yet is not part of the drain.
-        () = stop.cancelled() => return,
-    };
-    let read = match accepted {
-        Ok(Ok(Ok(read))) => read,
-        Ok(Ok(Err(refusal))) => {
-            tracing::debug!(reason = refusal.label(), "handshake refused");
-            return shared.metrics.handshake_refused(refusal.label());
+}
+
+impl Visitor {
+    /// The websocket handshake, then the socket's whole life. `Err`: why there was none.
+    async fn enter<S>(&self, mut stream: S) -> Result<(), &'static str>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let gate = Gate {
+            origins: &self.shared.settings.origins,
+            full: self.guard.open > self.shared.settings.max_per_address,
+        };
+        let accepting = handshake::accept(&mut stream, &gate);
+        let read = self.in_time(accepting, "hung_up").await?;
+        let read = read.map_err(Refusal::label)?;
+        let metrics = &self.shared.metrics;
+        let open = metrics.sockets(self.transport);
+        open.inc();
+        metrics.accepted.inc();
+        tracing::debug!("socket opened");
+        let reason = connection::serve(stream, read, self.peer, self.shared.clone()).await;
+        open.dec();
+        metrics.socket_closed(reason.label());
+        tracing::debug!(reason = reason.label(), "socket closed");
+        Ok(())
+    }
+
+    /// A part of the handshake, within the time for all of it. Who has no socket yet when the gateway
+    /// stops is not part of the drain.
+    async fn in_time<T>(
+        &self,
+        part: impl Future<Output = io::Result<T>>,
+        failed: &'static str,
+    ) -> Result<T, &'static str> {
+        tokio::select! {
+            done = timeout_at(self.deadline, part) => match done {
+                Ok(Ok(done)) => Ok(done),
+                Ok(Err(_)) => Err(failed),
+                Err(_) => Err("timeout"),
+            },
+            () = self.stop.cancelled() => Err("stopping"),
         }
-        Ok(Err(_)) => return shared.metrics.handshake_refused("hung_up"),
-        Err(_) => return shared.metrics.handshake_refused("timeout"),
-    };
-    let open = shared.metrics.sockets(transport.name());
-    open.inc();
-    shared.metrics.accepted.inc();
-    tracing::debug!("socket opened");
-    let reason = connection::serve(stream, read, peer, shared.clone()).await;
-    open.dec();
-    shared.metrics.socket_closed(reason.label());
-    tracing::debug!(reason = reason.label(), "socket closed");
+    }
 }

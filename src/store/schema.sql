@@ -4,7 +4,7 @@ CREATE TABLE IF NOT EXISTS installation (
 ) STRICT;
 
 CREATE TABLE IF NOT EXISTS accounts (
-    id               TEXT PRIMARY KEY CHECK (length(id) = 32),
+    id               TEXT PRIMARY KEY CHECK (length(id) = 32 AND id NOT GLOB '*[^0-9a-f]*'),
     name             TEXT NOT NULL,
     realm            TEXT UNIQUE,
     parent           TEXT REFERENCES accounts (id),
@@ -19,7 +19,7 @@ CREATE TABLE IF NOT EXISTS accounts (
 CREATE UNIQUE INDEX IF NOT EXISTS one_master ON accounts (ifnull(parent, '')) WHERE parent IS NULL;
 
 CREATE TABLE IF NOT EXISTS users (
-    id               TEXT PRIMARY KEY CHECK (length(id) = 32),
+    id               TEXT PRIMARY KEY CHECK (length(id) = 32 AND id NOT GLOB '*[^0-9a-f]*'),
     account          TEXT NOT NULL REFERENCES accounts (id),
     username         TEXT NOT NULL,
     priv_level       TEXT NOT NULL CHECK (priv_level IN ('admin', 'user')),

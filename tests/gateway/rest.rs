@@ -74,7 +74,13 @@ async fn the_catalogue() {
     let list = server.get("/v2/websockets?format=list").await.json();
     assert_eq!(list["data"]["call"][0], "call.CHANNEL_CREATE.{CALL_ID}");
     assert_eq!(list["data"]["presence"][0], "presence.dialog.{ID}");
-    assert_eq!(server.get("/v2/websockets?format=xml").await.status, 400);
+    for query in ["format=xml", "format=list&format=list"] {
+        let answer = server.get(&format!("/v2/websockets?{query}")).await;
+        assert_eq!(
+            (answer.status, &answer.json()["message"]),
+            (400, &json!("validation error"))
+        );
+    }
     assert_eq!(
         request(server.api, "HEAD", "/v2/websockets", &[], "")
             .await
@@ -350,4 +356,31 @@ async fn publishing_is_for_superduper_admins() {
     let data =
         format!(r#""data":{{"z":1.0,"account_id":"{A}","a":123456789012345678901234567890}}}}"#);
     assert!(text.ends_with(&data), "{text}");
+}
+
+/// Half a request is not waited for for ever.
+#[tokio::test]
+async fn slow_requests_are_cut() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let server = Server::start().await;
+    let mut head = tokio::net::TcpStream::connect(server.api).await.unwrap();
+    head.write_all(b"GET /healthz HTTP/1.1\r\nHo")
+        .await
+        .unwrap();
+    let mut body = tokio::net::TcpStream::connect(server.api).await.unwrap();
+    let half = b"PUT /v2/user_auth HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\n{";
+    body.write_all(half).await.unwrap();
+    let mut answer = String::new();
+    let reading = async {
+        let mut nothing = Vec::new();
+        let _ = head.read_to_end(&mut nothing).await;
+        let mut some = [0; 4096];
+        let length = body.read(&mut some).await.unwrap();
+        answer.push_str(&String::from_utf8_lossy(&some[..length]));
+    };
+    tokio::time::timeout(crate::support::PATIENCE, reading)
+        .await
+        .unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(answer.contains("request_timeout"));
 }

@@ -108,3 +108,46 @@ async fn the_broker_is_left_in_good_order() {
     assert_eq!(server.ended().await, Some(0));
     assert_eq!(vhost.ctl(&["list_queues", "-q", "name"]).await, "");
 }
+
+/// A drain that comes in the middle of a large write: a client that reads on gets all of it.
+#[tokio::test]
+async fn a_write_under_way_is_finished() {
+    let mut server = Server::with(&["--set", "socket.max_waiting_bytes=64MiB"]).await;
+    let master = server.master().await;
+    let account = server.account(A).await;
+    let mut client = server.client().await;
+    client.subscribe(&account, "call.CHANNEL_CREATE.*").await;
+    for number in 0..200 {
+        let event = json!({
+            "Event-Name": "CHANNEL_CREATE",
+            "Call-ID": number.to_string(),
+            "Custom-Channel-Vars": {"Account-ID": A},
+            "Padding": "x".repeat(60_000),
+        });
+        server
+            .publish(&master, "callevt", "call.CHANNEL_CREATE.x", &event)
+            .await;
+    }
+    server.signal("-TERM");
+    until("the stop is under way", async || {
+        server.log().contains("closing all sockets").then_some(())
+    })
+    .await;
+    for number in 0..200 {
+        assert_eq!(client.event().await["data"]["call_id"], number.to_string());
+    }
+    assert_eq!(client.closed().await.code, 1001);
+    assert_eq!(server.ended().await, Some(0));
+}
+
+/// A connection that never begins its TLS handshake does not hold up the end.
+#[tokio::test]
+async fn silent_connections_are_no_hindrance() {
+    let mut server = Server::start().await;
+    let _silent = TcpStream::connect(server.wss.unwrap()).await.unwrap();
+    let _also = TcpStream::connect(server.ws.unwrap()).await.unwrap();
+    let start = tokio::time::Instant::now();
+    server.signal("-TERM");
+    assert_eq!(server.ended().await, Some(0));
+    assert!(start.elapsed() < Duration::from_secs(4));
+}
