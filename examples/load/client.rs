@@ -24,6 +24,9 @@ use crate::server::Server;
 const AT_ONCE: usize = 64;
 /// For one socket: connect, handshake, log-in and subscription.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// For all sockets, the least and for each more.
+const LEAST: Duration = Duration::from_secs(30);
+const EACH: Duration = Duration::from_millis(5);
 /// Read at once. What a socket has waiting is at most a window of events.
 const READ: usize = 256 * 1024;
 
@@ -87,11 +90,16 @@ pub(crate) async fn connect_all(
     for _ in 0..AT_ONCE.min(count) {
         makers.spawn(connect_some(target.clone(), made.clone(), count));
     }
-    let mut streams = Vec::with_capacity(count);
-    while let Some(some) = makers.join_next().await {
-        streams.extend(some??);
-    }
-    Ok(streams)
+    let all = async {
+        let mut streams = Vec::with_capacity(count);
+        while let Some(some) = makers.join_next().await {
+            streams.extend(some??);
+        }
+        Ok(streams)
+    };
+    let limit = LEAST + EACH * u32::try_from(count).unwrap_or(u32::MAX);
+    let all = timeout(limit, all).await;
+    all.unwrap_or_else(|_| Err(anyhow!("{count} sockets were not ready in {limit:?}")))
 }
 
 async fn connect_some(

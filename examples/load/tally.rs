@@ -46,14 +46,9 @@ impl Board {
         self.events.len()
     }
 
-    /// Whether anybody gets the events.
-    pub(crate) fn has_listeners(&self) -> bool {
-        self.sockets > 0
-    }
-
     /// Waits until one more event may go under way, and notes that this one does.
     pub(crate) async fn begin(&self, event: usize) {
-        if self.has_listeners() {
+        if self.sockets > 0 {
             // It is never closed; the permit comes back when the last socket has the event.
             if let Ok(permit) = self.window.acquire().await {
                 permit.forget();

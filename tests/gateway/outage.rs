@@ -112,3 +112,61 @@ async fn the_gateway_starts_before_its_broker() {
         .await;
     assert_eq!(client.event().await["data"]["job_id"], "j");
 }
+
+/// A broker that is short of memory stops taking events; binding and receiving go on.
+#[tokio::test]
+async fn a_broker_short_of_memory_blocks_publishers_only() {
+    let broker = Broker::start().await;
+    let server = Server::with(&["--amqp-url", &broker.url]).await;
+    let account = server.account(A).await;
+    let master = server.master().await;
+    let mut client = server.client().await;
+    client.subscribe(&account, "call.CHANNEL_CREATE.*").await;
+    let event = |id: &str| json!({"Event-Name":"CHANNEL_CREATE","Call-ID":id,"Custom-Channel-Vars":{"Account-ID":A}});
+    assert!(
+        server
+            .publish(
+                &master,
+                "callevt",
+                "call.CHANNEL_CREATE.x",
+                &event("before")
+            )
+            .await
+    );
+    assert_eq!(client.event().await["data"]["call_id"], "before");
+
+    broker
+        .ctl(&["set_vm_memory_high_watermark", "0.000001"])
+        .await;
+    let body = json!({"data":{"exchange":"callevt","routing_key":"call.CHANNEL_CREATE.x","payload":event("late")}});
+    let token = [("x-auth-token", master.token.as_str())];
+    let answer =
+        crate::support::request(server.api, "PUT", "/v2/events", &token, &body.to_string()).await;
+    assert_eq!(answer.status, 503, "{}", answer.text);
+    assert!(
+        answer.text.contains("may have been published"),
+        "{}",
+        answer.text
+    );
+    client.subscribe(&account, "fax.status.*").await;
+    let source = server.get("/readyz").await.json()["source"].clone();
+    assert_eq!(
+        (&source["connected"], &source["lost"]),
+        (&json!(true), &json!(0))
+    );
+
+    broker.ctl(&["set_vm_memory_high_watermark", "0.4"]).await;
+    assert_eq!(client.event().await["data"]["call_id"], "late");
+    let body = json!({"data":{"exchange":"callevt","routing_key":"call.CHANNEL_CREATE.x","payload":event("after")}})
+        .to_string();
+    until("publishing works again", async || {
+        let answer = crate::support::request(server.api, "PUT", "/v2/events", &token, &body);
+        (answer.await.status == 201).then_some(())
+    })
+    .await;
+    assert_eq!(
+        client.event().await["data"]["call_id"],
+        "after",
+        "nothing came twice"
+    );
+}

@@ -65,6 +65,12 @@ impl Broker {
         );
     }
 
+    pub(crate) async fn ctl(&self, arguments: &[&str]) {
+        let mut all = vec!["ctl", self.dir()];
+        all.extend(arguments);
+        script(&all).await;
+    }
+
     pub(crate) async fn bindings(&self) -> Vec<(String, String)> {
         list_bindings(self.folder.path(), "/").await
     }
