@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 /// `_SC_CLK_TCK` of Linux: the unit of CPU times in `/proc`.
 const TICKS_PER_SECOND: f64 = 100.0;
 /// Files beside the sockets that a process has open.
-const OTHER_FILES: usize = 64;
+const OTHER_FILES: u64 = 64;
 
 /// A point in time and the CPU spent until then.
 #[derive(Debug)]
@@ -93,20 +93,13 @@ pub(crate) fn resident(pid: u32) -> anyhow::Result<u64> {
     Ok(kibibytes.with_context(|| format!("{file}: no VmRSS"))? * 1024)
 }
 
-/// Refuses what cannot work: the server inherits our limit of open files.
-pub(crate) fn check_open_files(sockets: usize) -> anyhow::Result<()> {
-    let limits = std::fs::read_to_string("/proc/self/limits").context("/proc/self/limits")?;
-    let line = limits
-        .lines()
-        .find_map(|line| line.strip_prefix("Max open files"));
-    let soft = line.and_then(|line| line.split_whitespace().next()?.parse::<usize>().ok());
-    let needed = sockets + OTHER_FILES;
-    match soft {
-        Some(soft) if soft < needed => {
-            bail!(
-                "{soft} open files are allowed, {needed} are needed: run `ulimit -n {needed}` first"
-            )
-        }
-        _ => Ok(()),
+/// Raises the limit of open files, for us and for the server, which inherits it; refuses what cannot
+/// work.
+pub(crate) fn allow_open_files(sockets: usize) -> anyhow::Result<()> {
+    let needed = sockets as u64 + OTHER_FILES;
+    let allowed = rlimit::increase_nofile_limit(needed).context("limit of open files")?;
+    if allowed < needed {
+        bail!("{allowed} open files are allowed, {needed} are needed: raise `ulimit -Hn`");
     }
+    Ok(())
 }

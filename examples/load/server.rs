@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::process::check_open_files;
+use crate::process::allow_open_files;
 
 /// For the server to open its ports.
 const START: Duration = Duration::from_secs(20);
@@ -50,7 +50,7 @@ impl Server {
         sockets: usize,
         window: usize,
     ) -> anyhow::Result<Self> {
-        check_open_files(sockets)?;
+        allow_open_files(sockets)?;
         let binary = binary.to_owned();
         tokio::task::spawn_blocking(move || Self::start_now(&binary, window)).await?
     }

@@ -23,7 +23,7 @@ use super::envelope::{Answer, ApiError, respond};
 use super::request::Context;
 use super::{events, health, user_auth, websockets};
 use crate::gateway::Shared;
-use crate::model::Bucket;
+use crate::model::{Bucket, client_network};
 
 /// Log-ins whose slow hash is computed at a time.
 const LOGINS_AT_ONCE: usize = 2;
@@ -76,7 +76,7 @@ impl ApiState {
         let (burst, per_second) = LOGIN_RATE;
         let mut bucket = self
             .attempts
-            .entry(address)
+            .entry(client_network(address))
             .or_insert_with(|| Bucket::new(burst, per_second, now));
         bucket.take(now)
     }

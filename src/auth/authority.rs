@@ -81,8 +81,13 @@ impl Authority {
         if disabled {
             return Err(TokenError::Disabled);
         }
+        let superduper = record.is_some_and(|account| account.superduper);
+        if superduper && !superduper_allowed {
+            // Above all others, such an account is as good as `*`.
+            return Err(TokenError::Superduper);
+        }
         Ok(Identity {
-            superduper: superduper_allowed && record.is_some_and(|account| account.superduper),
+            superduper,
             account,
             owner: claims.owner_id,
             expires_at: claims.exp,

@@ -20,7 +20,7 @@ fn account(enabled: bool) -> AccountRecord {
         realm: None,
         parent: None,
         enabled,
-        superduper: true,
+        superduper: false,
         signature_secret: Secret::new("2".repeat(32)),
         salt: [0; 16],
     }
@@ -89,10 +89,6 @@ fn the_vectors_of_chapter_i() {
         assert_eq!(identity.account.as_str(), ACCOUNT);
         assert_eq!(identity.owner.as_deref(), Some(USER));
         assert_eq!(identity.expires_at, Some(EXPIRES));
-        assert!(
-            !identity.superduper,
-            "an issuer's tokens carry no such rights unless allowed"
-        );
         assert_eq!(
             authority.verify(&vector(), EXPIRES),
             Err(TokenError::Expired)
@@ -125,6 +121,16 @@ fn a_new_secret_ends_all_tokens_even_cached_ones() {
         authority.verify(&vector(), 0),
         Err(TokenError::UnknownIdentity)
     );
+}
+
+#[test]
+fn an_issuer_may_not_speak_for_superduper_admins_unless_allowed() {
+    let master = AccountRecord {
+        superduper: true,
+        ..account(true)
+    };
+    let authority = authority(directory(master, user(SECRET, true)));
+    assert_eq!(authority.verify(&vector(), 0), Err(TokenError::Superduper));
 }
 
 #[test]

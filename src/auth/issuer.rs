@@ -26,7 +26,7 @@ pub struct IssuerSettings {
     /// Whether `identity_sig` must fit a user or account known here. By default for `kazoo` only;
     /// `false` accepts tokens of a Kazoo cluster whose users are not known here.
     pub identity_sig: Option<bool>,
-    /// Whether its tokens may carry the rights of super-duper admins. Off by default.
+    /// Whether its tokens may be those of a super-duper admin's account. Off by default.
     #[serde(default)]
     pub superduper: bool,
 }

@@ -75,6 +75,8 @@ pub enum TokenError {
     UnknownIdentity,
     /// The account or the user is disabled.
     Disabled,
+    /// The issuer may not speak for super-duper admins.
+    Superduper,
 }
 
 impl fmt::Display for TokenError {
@@ -90,6 +92,7 @@ impl fmt::Display for TokenError {
             Self::NoAccount => "no account",
             Self::UnknownIdentity => "unknown account or user",
             Self::Disabled => "account or user disabled",
+            Self::Superduper => "issuer not allowed for this account",
         })
     }
 }

@@ -13,7 +13,7 @@ use super::close::CloseReason;
 use super::outbox::Outbox;
 use crate::fanout::Receiver;
 use crate::index::Member;
-use crate::model::SessionId;
+use crate::model::{SessionId, client_network};
 use crate::session::Listing;
 
 /// One socket as the rest of the program knows it.
@@ -143,6 +143,7 @@ impl Registry {
 
     /// Counts a connection from this address.
     pub(super) fn count(self: &Arc<Self>, address: IpAddr) -> AddressGuard {
+        let address = client_network(address);
         let mut open = self.addresses.entry(address).or_insert(0);
         *open += 1;
         AddressGuard {
