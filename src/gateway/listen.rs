@@ -106,13 +106,8 @@ async fn serve_one(
     };
     let refused = match transport {
         Transport::Plain => visitor.enter(stream).await,
-        Transport::Tls(config) => {
-            let accepting = TlsAcceptor::from(config).accept(stream);
-            match visitor.in_time(accepting, "tls").await {
-                Ok(stream) => visitor.enter(stream).await,
-                Err(reason) => Err(reason),
-            }
-        }
+        // Boxed, or the task of every plain socket would be as large as one with TLS.
+        Transport::Tls(config) => Box::pin(visitor.enter_tls(config, stream)).await,
     };
     if let Err(reason) = refused {
         tracing::debug!(reason, "handshake refused");
@@ -133,6 +128,16 @@ struct Visitor {
 }
 
 impl Visitor {
+    async fn enter_tls(
+        &self,
+        config: Arc<ServerConfig>,
+        stream: TcpStream,
+    ) -> Result<(), &'static str> {
+        let accepting = TlsAcceptor::from(config).accept(stream);
+        let stream = self.in_time(accepting, "tls").await?;
+        self.enter(stream).await
+    }
+
     /// The websocket handshake, then the socket's whole life. `Err`: why there was none.
     async fn enter<S>(&self, mut stream: S) -> Result<(), &'static str>
     where
