@@ -131,10 +131,7 @@ impl Amqp {
         let publisher = self.shared.publisher.lock();
         let publisher = publisher.unwrap_or_else(PoisonError::into_inner).clone();
         let publisher = publisher.ok_or(SourceError::Away)?;
-        match timeout(PATIENCE, publisher.publish(&publication)).await {
-            Ok(published) => published,
-            Err(_) => Err(SourceError::Unconfirmed),
-        }
+        publisher.publish(&publication).await
     }
 
     pub(super) fn state(&self) -> SourceState {
@@ -182,7 +179,7 @@ impl Task {
             // What is refused is logged and tried again; it must not keep the others away.
             let ended = match self.carry_out(&mut link).await {
                 Err(reason) => Ended::Lost(reason),
-                Ok(_) => {
+                Ok(()) => {
                     let max_bytes = self.settings.event_max_bytes;
                     let consuming = link.consume(&self.ingress, &self.shared.metrics, max_bytes);
                     match timeout(PATIENCE, consuming).await {
@@ -199,8 +196,8 @@ impl Task {
             match ended {
                 Ended::Stopped(done) => break Some(done),
                 Ended::Lost(reason) => {
-                    self.shared.lost(&reason);
                     pause = pause.max(FIRST_PAUSE);
+                    self.shared.lost(&reason, pause);
                 }
             }
         };
@@ -246,23 +243,16 @@ impl Task {
                 command = self.mailbox.recv() => match command {
                     Some(Command::Listen(bindings, answer)) => {
                         bindings.iter().for_each(|binding| self.bindings.want(binding));
-                        let refused = match self.carry_out(link).await {
-                            Ok(refused) => refused,
-                            Err(reason) => {
-                                // As for those who subscribed before: bound when the broker is back.
-                                let _ = answer.send(Ok(()));
-                                return Ended::Lost(reason);
-                            }
-                        };
-                        // Another's binding may have been tried again and refused meanwhile.
-                        let own = bindings.iter().any(|binding| self.bindings.refuses(binding));
-                        let outcome = match refused.filter(|_| own) {
-                            None => Ok(()),
-                            Some(error) => {
-                                bindings.iter().for_each(|binding| self.bindings.cancel(binding));
-                                self.bindings.settled();
-                                Err(error)
-                            }
+                        if let Err(reason) = self.carry_out(link).await {
+                            // As for those who subscribed before: bound when the broker is back.
+                            let _ = answer.send(Ok(()));
+                            return Ended::Lost(reason);
+                        }
+                        let outcome = if bindings.iter().all(|binding| self.bindings.covers(binding)) {
+                            Ok(())
+                        } else {
+                            bindings.iter().for_each(|binding| self.bindings.cancel(binding));
+                            Err(SourceError::Refused("the log has the broker's reason".into()))
                         };
                         let _ = answer.send(outcome);
                     }
@@ -290,30 +280,28 @@ impl Task {
             .for_each(|binding| self.bindings.release(binding, now));
     }
 
-    /// Brings the broker to what the table wants. `Err`: the link is lost; `Ok(Some(..))`: the last
-    /// refusal.
-    async fn carry_out(&mut self, link: &mut Link) -> Result<Option<SourceError>, String> {
-        let mut refused = None;
+    /// Brings the broker to what the table wants, as far as it lets us. `Err`: the link is lost.
+    async fn carry_out(&mut self, link: &mut Link) -> Result<(), String> {
         for op in self.bindings.plan(Instant::now()) {
-            if self.bindings.is_refused(&op) {
+            if !self.bindings.may(&op, Instant::now()) {
                 continue;
             }
-            let (exchange, key) = (op.exchange(), &*op.key);
             match timeout(PATIENCE, link.carry_out(&op)).await {
                 Ok(Ok(())) => self.bindings.done(&op),
                 Ok(Err(OpError::Refused(error))) => {
-                    tracing::error!(exchange, key, %error, "a broker binding was refused");
-                    self.bindings.refused(&op, Instant::now());
-                    refused = Some(error);
+                    if self.bindings.refused(&op, Instant::now()) {
+                        let (exchange, key) = (op.exchange(), &*op.key);
+                        tracing::error!(exchange, key, %error, "a broker binding was refused");
+                    }
                 }
                 Ok(Err(OpError::Lost(reason))) => return Err(reason),
                 Err(_) => return Err("no answer in time".into()),
             }
         }
-        self.bindings.settled();
+        self.bindings.settled(Instant::now());
         self.shared
             .report(self.bindings.len(), self.bindings.missing());
-        Ok(refused)
+        Ok(())
     }
 }
 
@@ -338,27 +326,29 @@ impl Shared {
             .set(i64::try_from(now).unwrap_or(0));
     }
 
-    fn lost(&self, reason: &str) {
+    fn lost(&self, reason: &str, pause: Duration) {
         *self
             .publisher
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = None;
+        self.report(0, 0);
         let now = unix_now();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.connected {
-            state.connected = false;
-            state.since = now;
-            state.lost += 1;
-            self.metrics.source_lost.inc();
-            self.metrics.source_bindings.set(0);
-            self.metrics.source_connected.set(0);
-            self.metrics
-                .source_since
-                .set(i64::try_from(now).unwrap_or(0));
-            let times = state.lost;
-            tracing::warn!(reason, times, "RabbitMQ lost: no events until it is back");
+        if !state.connected {
+            drop(state);
+            return self.still_away(reason, pause);
         }
+        state.connected = false;
+        state.since = now;
+        state.lost += 1;
         state.error = Some(reason.to_owned());
+        self.metrics.source_lost.inc();
+        self.metrics.source_connected.set(0);
+        self.metrics
+            .source_since
+            .set(i64::try_from(now).unwrap_or(0));
+        let times = state.lost;
+        tracing::warn!(reason, times, "RabbitMQ lost: no events until it is back");
     }
 
     /// How many bindings are on the broker, and how many it refuses.

@@ -19,9 +19,8 @@ const TRY_AGAIN: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Bindings {
     families: HashMap<FamilyName, Family>,
+    /// Families that may not be as they should be.
     dirty: HashSet<FamilyName>,
-    /// Families in which the broker refused something, and when to try again.
-    refused: HashMap<FamilyName, Instant>,
     threshold: usize,
     linger: Duration,
 }
@@ -36,6 +35,8 @@ struct FamilyName {
 struct Family {
     wanted: HashMap<Arc<str>, Want>,
     bound: HashSet<Arc<str>>,
+    /// Keys that the broker refused, and when to try again.
+    refused: HashMap<Arc<str>, Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -59,12 +60,28 @@ impl Op {
     }
 }
 
+impl FamilyName {
+    fn of(binding: &BrokerBinding) -> Self {
+        Self {
+            exchange: binding.exchange.clone(),
+            wide: binding.wide.clone(),
+        }
+    }
+
+    fn op(&self, key: &Arc<str>, bind: bool) -> Op {
+        Op {
+            family: self.clone(),
+            key: key.clone(),
+            bind,
+        }
+    }
+}
+
 impl Bindings {
     pub(super) fn new(threshold: usize, linger: Duration) -> Self {
         Self {
             families: HashMap::new(),
             dirty: HashSet::new(),
-            refused: HashMap::new(),
             threshold,
             linger,
         }
@@ -72,26 +89,17 @@ impl Bindings {
 
     /// One more needs this binding.
     pub(super) fn want(&mut self, binding: &BrokerBinding) {
-        let name = FamilyName {
-            exchange: binding.exchange.clone(),
-            wide: binding.wide.clone(),
-        };
+        let name = FamilyName::of(binding);
         let family = self.families.entry(name.clone()).or_default();
         let want = family.wanted.entry(binding.key.clone()).or_default();
         want.count += 1;
         want.idle = None;
-        // Whoever asks gets the broker's answer, not that of a while ago.
-        self.refused.remove(&name);
         self.dirty.insert(name);
     }
 
     /// One less needs this binding.
     pub(super) fn release(&mut self, binding: &BrokerBinding, now: Instant) {
-        let name = FamilyName {
-            exchange: binding.exchange.clone(),
-            wide: binding.wide.clone(),
-        };
-        let family = self.families.get_mut(&name);
+        let family = self.families.get_mut(&FamilyName::of(binding));
         if let Some(want) = family.and_then(|family| family.wanted.get_mut(&binding.key)) {
             want.count = want.count.saturating_sub(1);
             if want.count == 0 {
@@ -102,10 +110,7 @@ impl Bindings {
 
     /// Takes a want back at once, as if it had never been: the broker refused it.
     pub(super) fn cancel(&mut self, binding: &BrokerBinding) {
-        let name = FamilyName {
-            exchange: binding.exchange.clone(),
-            wide: binding.wide.clone(),
-        };
+        let name = FamilyName::of(binding);
         let Some(family) = self.families.get_mut(&name) else {
             return;
         };
@@ -135,39 +140,31 @@ impl Bindings {
 
     /// What must be done now: bindings first, so that no event falls between old and new. What was
     /// refused is left alone for a while.
-    pub(super) fn plan(&mut self, now: Instant) -> Vec<Op> {
+    pub(super) fn plan(&self, now: Instant) -> Vec<Op> {
         let mut ops = Vec::new();
-        self.refused.retain(|_, until| now < *until);
-        for name in self
-            .dirty
-            .iter()
-            .filter(|name| !self.refused.contains_key(*name))
-        {
+        for name in &self.dirty {
             let Some(family) = self.families.get(name) else {
                 continue;
             };
-            let desired = family.desired(name, self.threshold);
-            let op = |key: &Arc<str>, bind| Op {
-                family: name.clone(),
-                key: key.clone(),
-                bind,
-            };
-            ops.extend(
-                desired
-                    .iter()
-                    .filter(|key| !family.bound.contains(*key))
-                    .map(|key| op(key, true)),
-            );
-            ops.extend(
-                family
-                    .bound
-                    .iter()
-                    .filter(|key| !desired.contains(*key))
-                    .map(|key| op(key, false)),
-            );
+            let desired = family.desired(name, self.threshold, now);
+            let missing = desired.iter().filter(|key| !family.bound.contains(*key));
+            let due = missing.filter(|key| !family.is_refused(key, now));
+            ops.extend(due.map(|key| name.op(key, true)));
+            let unneeded = family.bound.iter().filter(|key| !desired.contains(*key));
+            ops.extend(unneeded.map(|key| name.op(key, false)));
         }
         ops.sort_by_key(|op| !op.bind);
         ops
+    }
+
+    /// Whether a planned op may be carried out still: nothing is unbound while what replaces it is
+    /// not bound.
+    pub(super) fn may(&self, op: &Op, now: Instant) -> bool {
+        let Some(family) = self.families.get(&op.family) else {
+            return true;
+        };
+        let desired = family.desired(&op.family, self.threshold, now);
+        op.bind || desired.is_subset(&family.bound)
     }
 
     /// The broker did this.
@@ -176,50 +173,54 @@ impl Bindings {
             return;
         };
         if op.bind {
+            family.refused.remove(&op.key);
             family.bound.insert(op.key.clone());
         } else {
             family.bound.remove(&op.key);
         }
     }
 
-    /// The broker refused this. The rest of the plan for its family must not be carried out: the
-    /// bindings that it would replace have to stay.
-    pub(super) fn refused(&mut self, op: &Op, now: Instant) {
-        self.refused.insert(op.family.clone(), now + TRY_AGAIN);
+    /// The broker refused this; true the first time.
+    pub(super) fn refused(&mut self, op: &Op, now: Instant) -> bool {
+        let family = self.families.entry(op.family.clone()).or_default();
+        let before = family.refused.insert(op.key.clone(), now + TRY_AGAIN);
+        before.is_none()
     }
 
-    /// Whether an op of the family was refused just now.
-    pub(super) fn is_refused(&self, op: &Op) -> bool {
-        self.refused.contains_key(&op.family)
+    /// Whether events of this binding come.
+    pub(super) fn covers(&self, binding: &BrokerBinding) -> bool {
+        self.families
+            .get(&FamilyName::of(binding))
+            .is_some_and(|family| family.covers(&binding.key, &binding.wide))
     }
 
-    /// Whether the broker refused what this binding needs.
-    pub(super) fn refuses(&self, binding: &BrokerBinding) -> bool {
-        let name = FamilyName {
-            exchange: binding.exchange.clone(),
-            wide: binding.wide.clone(),
-        };
-        self.refused.contains_key(&name)
-    }
-
-    /// How many kinds of bindings the broker refuses.
+    /// How many wanted bindings the broker refuses.
     pub(super) fn missing(&self) -> usize {
-        self.refused.len()
+        let of = |name: &FamilyName| {
+            let family = self.families.get(name)?;
+            let keys = family.wanted.iter().filter(|(_, want)| want.count > 0);
+            Some(
+                keys.filter(|(key, _)| !family.covers(key, &name.wide))
+                    .count(),
+            )
+        };
+        self.dirty.iter().filter_map(of).sum()
     }
 
     /// A plan was carried out: what is as it should be is not looked at until it changes.
-    pub(super) fn settled(&mut self) {
+    pub(super) fn settled(&mut self, now: Instant) {
         let (families, threshold) = (&mut self.families, self.threshold);
-        let refused = &mut self.refused;
         self.dirty.retain(|name| {
-            let Some(family) = families.get(name) else {
-                refused.remove(name);
+            let Some(family) = families.get_mut(name) else {
                 return false;
             };
-            if family.desired(name, threshold) != family.bound {
+            let Family {
+                wanted, refused, ..
+            } = family;
+            refused.retain(|key, until| now < *until || wanted.contains_key(key));
+            if family.desired(name, threshold, now) != family.bound || !family.refused.is_empty() {
                 return true;
             }
-            refused.remove(name);
             if family.wanted.is_empty() {
                 families.remove(name);
             }
@@ -229,24 +230,19 @@ impl Bindings {
 
     /// The queue is gone with all its bindings.
     pub(super) fn lost(&mut self) {
-        self.refused.clear();
         for (name, family) in &mut self.families {
             family.bound.clear();
+            family.refused.clear();
+            family.wanted.retain(|_, want| want.count > 0);
             self.dirty.insert(name.clone());
         }
     }
 
     /// Everything that is bound, to be unbound before the queue is dropped.
     pub(super) fn bound(&self) -> Vec<Op> {
-        let of = |(name, family): (&FamilyName, &Family)| {
-            let op = |key: &Arc<str>| Op {
-                family: name.clone(),
-                key: key.clone(),
-                bind: false,
-            };
-            family.bound.iter().map(op).collect::<Vec<_>>()
-        };
-        self.families.iter().flat_map(of).collect()
+        let all = self.families.iter();
+        all.flat_map(|(name, family)| family.bound.iter().map(|key| name.op(key, false)))
+            .collect()
     }
 
     /// How many bindings are on the broker.
@@ -259,18 +255,27 @@ impl Bindings {
 }
 
 impl Family {
-    fn desired(&self, name: &FamilyName, threshold: usize) -> HashSet<Arc<str>> {
+    fn desired(&self, name: &FamilyName, threshold: usize, now: Instant) -> HashSet<Arc<str>> {
         // Back to a binding an account only well below the threshold, not at every step around it.
         let most = if self.bound.contains(&name.wide) {
             threshold / 2
         } else {
             threshold
         };
-        if self.wanted.contains_key(&name.wide) || self.wanted.len() > most {
+        let many = self.wanted.len() > most && !self.is_refused(&name.wide, now);
+        if many || self.wanted.contains_key(&name.wide) && !self.is_refused(&name.wide, now) {
             HashSet::from([name.wide.clone()])
         } else {
             self.wanted.keys().cloned().collect()
         }
+    }
+
+    fn is_refused(&self, key: &str, now: Instant) -> bool {
+        self.refused.get(key).is_some_and(|until| now < *until)
+    }
+
+    fn covers(&self, key: &str, wide: &str) -> bool {
+        self.bound.contains(key) || self.bound.contains(wide)
     }
 }
 
@@ -293,6 +298,7 @@ mod tests {
         let mut said = Vec::new();
         for op in &plan {
             assert_eq!(op.exchange(), "faxes");
+            assert!(table.may(op, Instant::now()), "{op:?}");
             let changed = if op.bind {
                 broker.insert(op.key.to_string())
             } else {
@@ -302,7 +308,7 @@ mod tests {
             said.push(format!("{}{}", if op.bind { '+' } else { '-' }, op.key));
             table.done(op);
         }
-        table.settled();
+        table.settled(Instant::now());
         assert_eq!(table.len(), broker.len());
         said.sort();
         said
@@ -378,26 +384,68 @@ mod tests {
         assert_eq!(settle(&mut table, &mut broker), ["+a", "+b"]);
     }
 
+    /// Carries out a plan on a broker that refuses some keys.
+    fn settle_with(table: &mut Bindings, refuses: &[&str], now: Instant) {
+        for op in table.plan(now) {
+            if !table.may(&op, now) {
+                continue;
+            }
+            if op.bind && refuses.contains(&&*op.key) {
+                table.refused(&op, now);
+            } else {
+                table.done(&op);
+            }
+        }
+        table.settled(now);
+    }
+
     #[test]
-    fn what_is_refused_is_tried_again() {
-        let mut table = Bindings::new(1, Duration::ZERO);
-        let mut broker = HashSet::new();
+    fn a_refused_key_harms_no_other() {
+        let mut table = Bindings::new(10, Duration::ZERO);
         let now = Instant::now();
-        table.want(&binding("a"));
-        settle(&mut table, &mut broker);
-        // The wide binding is refused: the narrow one that it would replace stays.
-        table.want(&binding("b"));
-        let plan = table.plan(now);
-        assert!(plan[0].bind && !plan[1].bind);
-        table.refused(&plan[0], now);
-        assert!(table.is_refused(&plan[1]));
-        table.settled();
+        for key in ["a", "bad", "b"] {
+            table.want(&binding(key));
+        }
+        settle_with(&mut table, &["bad"], now);
+        assert!(table.covers(&binding("a")) && table.covers(&binding("b")));
+        assert!(!table.covers(&binding("bad")));
         assert_eq!(table.missing(), 1);
         assert!(table.plan(now).is_empty(), "not at once");
-        assert_eq!(table.plan(now + TRY_AGAIN).len(), 2);
-        table.cancel(&binding("b"));
-        table.settled();
-        assert_eq!((table.missing(), table.len()), (0, 1));
+        table.want(&binding("c"));
+        settle_with(&mut table, &["bad"], now);
+        assert!(table.covers(&binding("c")));
+        settle_with(&mut table, &[], now + TRY_AGAIN);
+        assert!(table.covers(&binding("bad")));
+        assert_eq!((table.missing(), table.dirty.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_refused_wide_key_leaves_the_narrow_ones() {
+        let mut table = Bindings::new(1, Duration::ZERO);
+        let now = Instant::now();
+        table.want(&binding("a"));
+        settle_with(&mut table, &["*"], now);
+        table.want(&binding("b"));
+        settle_with(&mut table, &["*"], now);
+        assert!(table.covers(&binding("a")), "not unbound for nothing");
+        settle_with(&mut table, &["*"], now);
+        assert!(table.covers(&binding("b")), "bound by itself");
+        assert_eq!((table.missing(), table.len()), (0, 2));
+        // Later the wide key is allowed.
+        settle_with(&mut table, &[], now + TRY_AGAIN);
+        assert_eq!(table.len(), 1);
+        assert!(table.covers(&binding("a")) && table.covers(&binding("b")));
+    }
+
+    #[test]
+    fn a_refused_want_that_is_taken_back_leaves_nothing() {
+        let mut table = Bindings::new(1, Duration::ZERO);
+        let now = Instant::now();
+        table.want(&binding("bad"));
+        settle_with(&mut table, &["bad"], now);
+        table.cancel(&binding("bad"));
+        settle_with(&mut table, &["bad"], now + TRY_AGAIN);
+        assert!(table.families.is_empty() && table.dirty.is_empty());
     }
 
     proptest! {

@@ -93,6 +93,18 @@ impl Link {
 
     /// Binds or unbinds.
     pub(super) async fn carry_out(&mut self, op: &Op) -> Result<(), OpError> {
+        let first = self.try_out(op).await;
+        if let Err(OpError::Refused(_)) = first
+            && op.bind
+        {
+            // The exchange may have been deleted since it was declared.
+            self.wire.forget(op.exchange()).await;
+            return self.try_out(op).await;
+        }
+        first
+    }
+
+    async fn try_out(&mut self, op: &Op) -> Result<(), OpError> {
         let (exchange, key) = (short(op.exchange())?, short(&op.key)?);
         let (queue, arguments) = (self.queue.clone(), FieldTable::default());
         let done = if op.bind {

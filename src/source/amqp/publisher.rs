@@ -7,12 +7,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions};
 use lapin::uri::AMQPUri;
 use lapin::{BasicProperties, Channel};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
+use tokio::time::timeout;
 
 use super::super::{Publication, SourceError};
+use super::PATIENCE;
 use super::wire::{OpError, Wire, short, text};
 use crate::catalogue::Catalogue;
 use crate::model::clock::GREGORIAN_OFFSET;
+
+/// Events that may wait for their confirmation.
+const UNDER_WAY: usize = 256;
 
 /// Connects with the first event, and anew after an error.
 #[derive(Debug)]
@@ -21,6 +26,7 @@ pub(super) struct Publisher {
     node: String,
     catalogue: Arc<Catalogue>,
     open: Mutex<Option<Open>>,
+    under_way: Semaphore,
 }
 
 #[derive(Debug, Clone)]
@@ -36,13 +42,18 @@ impl Publisher {
             node,
             catalogue,
             open: Mutex::default(),
+            under_way: Semaphore::new(UNDER_WAY),
         }
     }
 
     /// Publishes with the broker's confirmation; true when some queue took the event.
     pub(super) async fn publish(&self, publication: &Publication) -> Result<bool, SourceError> {
-        let open = self.open().await.map_err(|_| SourceError::Away)?;
-        let published = send(&open, publication).await;
+        // Bounded: what a blocked broker does not take would pile up here.
+        let _permit = self
+            .under_way
+            .try_acquire()
+            .map_err(|_| SourceError::Full)?;
+        let published = self.try_publish(publication).await;
         if let Err(OpError::Lost(_) | OpError::Refused(SourceError::Refused(_))) = &published {
             // The channel is closed, or an exchange that was there has gone.
             *self.open.lock().await = None;
@@ -51,6 +62,19 @@ impl Publisher {
             OpError::Refused(error) => error,
             OpError::Lost(_) => SourceError::Away,
         })
+    }
+
+    async fn try_publish(&self, publication: &Publication) -> Result<bool, OpError> {
+        let late = |_| OpError::Lost("no answer in time".into());
+        let open = timeout(PATIENCE, self.open()).await.map_err(late)?;
+        let open = open.map_err(OpError::Lost)?;
+        if open.wire.connection.status().blocked() {
+            return Err(OpError::Refused(SourceError::Full));
+        }
+        let declaring = open.wire.exchange(&publication.exchange);
+        timeout(PATIENCE, declaring).await.map_err(late)??;
+        let sent = timeout(PATIENCE, send(&open, publication)).await;
+        sent.unwrap_or(Err(OpError::Refused(SourceError::Unconfirmed)))
     }
 
     async fn open(&self) -> Result<Open, String> {
@@ -75,7 +99,6 @@ impl Publisher {
 }
 
 async fn send(open: &Open, publication: &Publication) -> Result<bool, OpError> {
-    open.wire.exchange(&publication.exchange).await?;
     let exchange = short(&publication.exchange)?;
     let key = short(&publication.routing_key)?;
     let options = BasicPublishOptions {

@@ -79,6 +79,11 @@ impl Wire {
         Ok(())
     }
 
+    /// The exchange is declared anew when it is needed next.
+    pub(super) async fn forget(&self, name: &str) {
+        self.declared.lock().await.remove(name);
+    }
+
     /// On a channel of its own, since a refusal closes the channel.
     async fn declare(&self, name: &str, kind: Kind, passive: bool) -> Result<(), OpError> {
         let kind = match kind {
