@@ -1,5 +1,6 @@
 //! The sockets: accepting them, one task for each, and who is connected.
 //!
+//! - `addresses`: how many connections each client has;
 //! - `listen`: ports, the limit per address, TLS;
 //! - `handshake`: the HTTP request that opens a websocket;
 //! - `origin`: which web pages may connect;
@@ -10,6 +11,7 @@
 //! - `registry`: who is connected;
 //! - `close`: why sockets end.
 
+mod addresses;
 mod close;
 mod connection;
 mod handshake;
@@ -20,6 +22,7 @@ mod outbox;
 mod registry;
 mod tls;
 
+pub use addresses::Addresses;
 pub use close::CloseReason;
 pub use connection::Shared;
 pub use listen::{Transport, bind, serve};

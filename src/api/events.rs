@@ -1,13 +1,13 @@
 //! `PUT /v2/events`: publishes one event through the event source. Super-duper admins only.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use axum::body::Body;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::envelope::{Answer, ApiError, Success};
-use super::request::{Context, bytes, data, text};
+use super::request::{Context, bytes};
 use super::router::ApiState;
 use crate::source::{MAX_KEY, Publication, SourceError};
 
@@ -19,31 +19,28 @@ pub(super) async fn publish(state: &ApiState, context: &Context, body: Body) -> 
     if !context.caller()?.superduper {
         return Err(ApiError::forbidden());
     }
-    let body = bytes(body, state.event_max_bytes + ENVELOPE).await?;
-    let data = data(&body)?;
-    let exchange = text(&data, "exchange")?.ok_or_else(|| ApiError::required("exchange"))?;
-    let routing_key =
-        text(&data, "routing_key")?.ok_or_else(|| ApiError::required("routing_key"))?;
-    match data.get("payload") {
-        Some(Value::Object(_)) => {}
-        None | Some(Value::Null) => return Err(ApiError::required("payload")),
-        Some(other) => return Err(ApiError::wrong_type("payload", "object", other)),
-    }
-    for (field, value) in [("exchange", exchange), ("routing_key", routing_key)] {
-        if value.len() > MAX_KEY {
-            let message = format!("String must not be more than {MAX_KEY} characters");
-            let details = json!({"message":message,"target":MAX_KEY});
-            return Err(ApiError::validation(field, "maxLength", details));
-        }
-    }
-    let payload = verbatim_payload(&body)?;
-    if payload.len() > state.event_max_bytes {
-        return Err(ApiError::too_large(state.event_max_bytes));
+    let most = state.event_max_bytes;
+    let body = bytes(body, most.saturating_add(ENVELOPE)).await?;
+    let envelope = members(&body)?;
+    let found = envelope
+        .iter()
+        .find(|(key, _)| key.eq_ignore_ascii_case("data"));
+    let (_, data) = found.ok_or_else(|| ApiError::required("data"))?;
+    let data = object("data", data)?;
+    let exchange = name(&data, "exchange")?;
+    let routing_key = name(&data, "routing_key")?;
+    // As it was sent: order of keys and digits of numbers included.
+    let payload = data
+        .get("payload")
+        .ok_or_else(|| ApiError::required("payload"))?;
+    object("payload", payload)?;
+    if payload.get().len() > most {
+        return Err(ApiError::too_large(most));
     }
     let publication = Publication {
-        exchange: exchange.to_owned(),
-        routing_key: routing_key.to_owned(),
-        body: payload,
+        exchange,
+        routing_key,
+        body: payload.get().to_owned(),
     };
     match state.shared.source.publish(publication).await {
         Ok(routed) => Ok(Success::created(json!({ "routed": routed }))),
@@ -55,22 +52,36 @@ pub(super) async fn publish(state: &ApiState, context: &Context, body: Body) -> 
     }
 }
 
-/// The payload as it was sent: order of keys and digits of numbers included.
-fn verbatim_payload(body: &[u8]) -> Result<String, ApiError> {
-    type Members<'b> = HashMap<String, &'b RawValue>;
-    let members = |text: &'_ [u8]| -> Result<Vec<(String, String)>, ApiError> {
-        let parsed: Members<'_> =
-            serde_json::from_slice(text).map_err(|error| ApiError::no_json(&error.to_string()))?;
-        let owned = parsed.into_iter();
-        Ok(owned
-            .map(|(key, raw)| (key, raw.get().to_owned()))
-            .collect())
-    };
-    let is_data = |(key, _): &(String, String)| key.eq_ignore_ascii_case("data");
-    let data = members(body)?.into_iter().find(is_data);
-    let (_, data) = data.ok_or_else(|| ApiError::required("data"))?;
-    let is_payload = |(key, _): &(String, String)| key == "payload";
-    let payload = members(data.as_bytes())?.into_iter().find(is_payload);
-    let (_, payload) = payload.ok_or_else(|| ApiError::required("payload"))?;
-    Ok(payload)
+/// An object's members, each as it was sent.
+type Members<'b> = BTreeMap<String, &'b RawValue>;
+
+fn members(text: &[u8]) -> Result<Members<'_>, ApiError> {
+    serde_json::from_slice(text).map_err(|error| ApiError::no_json(&error.to_string()))
+}
+
+fn object<'b>(field: &str, value: &'b RawValue) -> Result<Members<'b>, ApiError> {
+    match value.get() {
+        "null" => Err(ApiError::required(field)),
+        text if text.starts_with('{') => members(text.as_bytes()),
+        text => Err(ApiError::wrong_type(field, "object", &parsed(text))),
+    }
+}
+
+/// A name or key, as long as AMQP can carry it.
+fn name(data: &Members<'_>, field: &str) -> Result<String, ApiError> {
+    let value = data.get(field).map_or(Value::Null, |raw| parsed(raw.get()));
+    match value {
+        Value::Null => Err(ApiError::required(field)),
+        Value::String(text) if text.len() > MAX_KEY => {
+            let message = format!("String must not be more than {MAX_KEY} characters");
+            let details = json!({"message":message,"target":MAX_KEY});
+            Err(ApiError::validation(field, "maxLength", details))
+        }
+        Value::String(text) => Ok(text),
+        other => Err(ApiError::wrong_type(field, "string", &other)),
+    }
+}
+
+fn parsed(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_default()
 }

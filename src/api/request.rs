@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
+use http_body_util::LengthLimitError;
 use serde_json::{Map, Value};
 use tokio::time::timeout;
 
@@ -71,7 +72,14 @@ fn token(headers: &HeaderMap) -> Option<Token> {
 pub(super) async fn bytes(body: Body, most: usize) -> Result<Bytes, ApiError> {
     let read = timeout(BODY_TIMEOUT, to_bytes(body, most)).await;
     let read = read.map_err(|_| ApiError::too_slow())?;
-    read.map_err(|_| ApiError::too_large(most))
+    read.map_err(|error| {
+        let cause = error.into_inner();
+        if cause.is::<LengthLimitError>() {
+            ApiError::too_large(most)
+        } else {
+            ApiError::no_json("the body cannot be read")
+        }
+    })
 }
 
 /// The `data` of a body's envelope (A.7).

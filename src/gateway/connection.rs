@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_util::sync::CancellationToken;
 
 use super::close::CloseReason;
 use super::linger::linger;
@@ -66,6 +67,7 @@ pub(super) async fn serve<S>(
     read: BytesMut,
     source: SocketAddr,
     shared: Arc<Shared>,
+    stop: &CancellationToken,
 ) -> CloseReason
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -80,11 +82,16 @@ where
     let socket =
         WebSocketStream::from_partially_read(stream, read.to_vec(), Role::Server, Some(config))
             .await;
+    drop(read);
     let id = SessionId::new(&random_id());
     let now = Instant::now();
     let waiting = shared.settings.max_waiting_bytes;
     let handle = Arc::new(Handle::new(id.clone(), source, unix_now(), waiting));
     shared.registry.add(handle.clone());
+    if stop.is_cancelled() {
+        // Opened while all others are being closed.
+        handle.close(CloseReason::GoingAway);
+    }
     let session = Session::new(id, shared.catalogue.clone(), shared.limits.clone(), now);
     let mut connection = Connection {
         socket,
@@ -119,10 +126,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 frame = self.socket.next() => self.read(frame).await,
                 () = sleep_until(deadline) => self.tick().await,
             };
-            if let Err(reason) = outcome {
-                return reason;
+            match outcome {
+                Ok(()) => {}
+                Err(reason) => match self.sign_of_life(&reason).await {
+                    Some(Ok(())) => {}
+                    Some(Err(reason)) => return reason,
+                    None => return reason,
+                },
             }
         }
+    }
+
+    /// After a long write the answer to a ping may be there, unread: who is to be closed for silence
+    /// is read once more.
+    async fn sign_of_life(&mut self, reason: &CloseReason) -> Option<Result<(), CloseReason>> {
+        let CloseReason::Session(Close::Dead | Close::Idle(_)) = reason else {
+            return None;
+        };
+        let frame = self.socket.next().now_or_never()?;
+        Some(self.read(frame).await)
     }
 
     async fn read(&mut self, frame: Option<Result<Message, Error>>) -> Result<(), CloseReason> {
@@ -178,26 +200,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Asks the source for bindings, but not longer than the socket may live.
+    /// Asks the source for bindings. Meanwhile events go on, and the socket may have to go.
     async fn listen(
-        &self,
+        &mut self,
         bindings: Vec<BrokerBinding>,
     ) -> Result<Result<(), SourceError>, CloseReason> {
         let source = self.shared.source.clone();
         let wanted = bindings.clone();
         let mut asking = tokio::spawn(async move { source.listen(wanted).await });
-        tokio::select! {
-            made = &mut asking => Ok(made.unwrap_or(Err(SourceError::Away))),
-            reason = self.handle.closed() => {
-                let source = self.shared.source.clone();
-                tokio::spawn(async move {
-                    if let Ok(Ok(())) = asking.await {
-                        source.release(bindings).await;
-                    }
-                });
-                Err(reason)
+        let handle = self.handle.clone();
+        let ended = loop {
+            let outcome = tokio::select! {
+                made = &mut asking => return Ok(made.unwrap_or(Err(SourceError::Away))),
+                () = handle.outbox.take(&mut self.batch) => self.write().await,
+                reason = handle.closed() => Err(reason),
+            };
+            if let Err(reason) = outcome {
+                break reason;
             }
-        }
+        };
+        // What was asked for is given back as soon as it is there.
+        let source = self.shared.source.clone();
+        tokio::spawn(async move {
+            if let Ok(Ok(())) = asking.await {
+                source.release(bindings).await;
+            }
+        });
+        Err(ended)
     }
 
     async fn carry_out(&mut self, done: Done) -> Result<(), CloseReason> {

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use prometheus_client::metrics::gauge::Gauge;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -15,9 +16,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
+use super::addresses::Place;
 use super::connection::{self, Shared};
 use super::handshake::{self, Gate, Refusal};
-use super::registry::AddressGuard;
 
 const BACKLOG: u32 = 4096;
 /// Pause after an error of accept itself, such as too many open files.
@@ -99,7 +100,7 @@ async fn serve_one(
     let visitor = Visitor {
         peer,
         transport: transport.name(),
-        guard: shared.registry.count(peer.ip()),
+        place: shared.registry.addresses.count(peer.ip()),
         deadline: Instant::now() + shared.settings.handshake_timeout,
         shared,
         stop,
@@ -120,7 +121,7 @@ struct Visitor {
     peer: SocketAddr,
     transport: &'static str,
     /// Counts the address until the end.
-    guard: AddressGuard,
+    place: Place,
     /// For TLS and the websocket handshake together.
     deadline: Instant,
     shared: Arc<Shared>,
@@ -145,18 +146,17 @@ impl Visitor {
     {
         let gate = Gate {
             origins: &self.shared.settings.origins,
-            full: self.guard.open > self.shared.settings.max_per_address,
+            full: self.place.open > self.shared.settings.max_per_address,
         };
         let accepting = handshake::accept(&mut stream, &gate);
         let read = self.in_time(accepting, "hung_up").await?;
         let read = read.map_err(Refusal::label)?;
         let metrics = &self.shared.metrics;
-        let open = metrics.sockets(self.transport);
-        open.inc();
+        let _open = Counted::up(metrics.sockets(self.transport));
         metrics.accepted.inc();
         tracing::debug!("socket opened");
-        let reason = connection::serve(stream, read, self.peer, self.shared.clone()).await;
-        open.dec();
+        let shared = self.shared.clone();
+        let reason = connection::serve(stream, read, self.peer, shared, &self.stop).await;
         metrics.socket_closed(reason.label());
         tracing::debug!(reason = reason.label(), "socket closed");
         Ok(())
@@ -177,5 +177,21 @@ impl Visitor {
             },
             () = self.stop.cancelled() => Err("stopping"),
         }
+    }
+}
+
+/// A gauge that goes down again on every path.
+struct Counted(Gauge);
+
+impl Counted {
+    fn up(gauge: Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }

@@ -69,6 +69,10 @@ impl Outbox {
             }
             queue.bytes = bytes;
             queue.frames.push_back(Waiting { text, received });
+            if queue.frames.len() > 1 {
+                // The first of them has called the taker already.
+                return Ok(());
+            }
         }
         self.ready.notify_one();
         Ok(())
@@ -90,11 +94,13 @@ impl Outbox {
         }
     }
 
-    /// Appends everything that waits to `batch`.
+    /// Appends everything that waits to `batch`, and takes nothing more: what is pushed from now on
+    /// is lost, and counted.
     pub(super) fn drain(&self, batch: &mut VecDeque<Waiting>) {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         batch.append(&mut queue.frames);
         queue.bytes = 0;
+        queue.closed = true;
     }
 
     /// How many event frames were thrown away.

@@ -1,6 +1,6 @@
 //! Who is connected: every socket with its binding table, in a concurrent map.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
@@ -9,11 +9,12 @@ use dashmap::DashMap;
 use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+use super::addresses::Addresses;
 use super::close::CloseReason;
 use super::outbox::Outbox;
 use crate::fanout::Receiver;
 use crate::index::Member;
-use crate::model::{SessionId, client_network};
+use crate::model::SessionId;
 use crate::session::Listing;
 
 /// One socket as the rest of the program knows it.
@@ -120,16 +121,8 @@ impl Receiver for Arc<Handle> {
 #[derive(Debug, Default)]
 pub struct Registry {
     sockets: DashMap<SessionId, Arc<Handle>>,
-    addresses: DashMap<IpAddr, usize>,
-}
-
-/// One connection of an address; counted down when dropped.
-#[derive(Debug)]
-pub(super) struct AddressGuard {
-    registry: Arc<Registry>,
-    address: IpAddr,
-    /// How many this address has, with this one.
-    pub(super) open: usize,
+    /// How many each client has.
+    pub(super) addresses: Arc<Addresses>,
 }
 
 impl Registry {
@@ -139,18 +132,6 @@ impl Registry {
 
     pub(super) fn remove(&self, id: &SessionId) {
         self.sockets.remove(id);
-    }
-
-    /// Counts a connection from this address.
-    pub(super) fn count(self: &Arc<Self>, address: IpAddr) -> AddressGuard {
-        let address = client_network(address);
-        let mut open = self.addresses.entry(address).or_insert(0);
-        *open += 1;
-        AddressGuard {
-            registry: self.clone(),
-            address,
-            open: *open,
-        }
     }
 
     /// All sockets, in no order.
@@ -169,34 +150,5 @@ impl Registry {
     /// Whether no socket is open.
     pub fn is_empty(&self) -> bool {
         self.sockets.is_empty()
-    }
-}
-
-impl Drop for AddressGuard {
-    fn drop(&mut self) {
-        self.registry
-            .addresses
-            .remove_if_mut(&self.address, |_, open| {
-                *open -= 1;
-                *open == 0
-            });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_counted() {
-        let registry = Arc::new(Registry::default());
-        let address = IpAddr::from([127, 0, 0, 1]);
-        let first = registry.count(address);
-        let second = registry.count(address);
-        assert_eq!((first.open, second.open), (1, 2));
-        drop(first);
-        assert_eq!(registry.count(address).open, 2);
-        drop(second);
-        assert!(registry.addresses.is_empty());
     }
 }

@@ -171,7 +171,10 @@ pub struct Session {
     opened: Instant,
     last_frame: Instant,
     last_ping: Instant,
+    /// Nothing has come since our last ping.
     pong_due: bool,
+    /// The answer to our last ping has not come; it is not charged to the client.
+    pong_owed: bool,
     login: Option<Login>,
     table: Table,
     notes: Notes,
@@ -234,6 +237,7 @@ impl Session {
             last_frame: now,
             last_ping: now,
             pong_due: false,
+            pong_owed: false,
             login: None,
             table: Table::default(),
             notes: Notes::default(),
@@ -246,8 +250,8 @@ impl Session {
     /// A frame from the client. No frame may come while a step is open.
     pub fn on_frame(&mut self, frame: Frame<'_>, now: Instant) -> Step {
         self.last_frame = now;
-        let answered = std::mem::take(&mut self.pong_due) && matches!(frame, Frame::Pong);
-        if answered {
+        self.pong_due = false;
+        if matches!(frame, Frame::Pong) && std::mem::take(&mut self.pong_owed) {
             return Step::Done(Done::default());
         }
         let allowed = self.rate.take(now);
@@ -455,6 +459,7 @@ impl Session {
                 }
                 self.last_ping = now;
                 self.pong_due = true;
+                self.pong_owed = true;
                 Tick::Ping
             }
             _ => Tick::Nothing,
@@ -507,7 +512,8 @@ impl Session {
         // Before any work that grows with their number.
         let most = self.limits.max_subscriptions;
         if arguments.bindings.len() > most {
-            return too_many(&request.id, most);
+            let error = format!("invalid bindings: at most {most} in one message");
+            return refuse(Outcome::Limited, &request.id, error);
         }
         let mut plans = Vec::new();
         let mut errors = Vec::new();

@@ -539,7 +539,7 @@ fn large_requests_are_cut_short() {
     let message = json!({"action":"subscribe","data":{"account_id":A,"bindings":many}});
     assert_eq!(
         rig.error(message),
-        "too many subscriptions: at most 20 for a socket"
+        "invalid bindings: at most 20 in one message"
     );
     let message = json!({"action":"subscribe","data":{"account_id":A,"binding":format!("call.*.{}", "x".repeat(300))}});
     assert_eq!(rig.error(message), "invalid binding: at most 255 bytes");

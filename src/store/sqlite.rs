@@ -23,6 +23,8 @@ use crate::model::id::is_hex32;
 const FILE: &str = "blackhole.sqlite";
 const SCHEMA_VERSION: u32 = 1;
 const MAX_NAME: usize = 128;
+/// Encoded, as it stands in routing keys, which have 255 bytes at most.
+const MAX_REALM: usize = 200;
 
 /// Why the store could not do as asked.
 #[derive(Debug, thiserror::Error)]
@@ -460,11 +462,12 @@ fn account_id(column: usize, text: &str) -> rusqlite::Result<AccountId> {
 /// Kazoo's rule for realms (kazoo-rest.md B.1).
 fn check_realm(realm: &str) -> Result<(), StoreError> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-    if (4..=253).contains(&realm.len()) && realm.chars().all(allowed) {
+    let fits = crate::model::topic::encode(realm).len() <= MAX_REALM;
+    if (4..=253).contains(&realm.len()) && fits && realm.chars().all(allowed) {
         return Ok(());
     }
     Err(StoreError::Refused(format!(
-        "realm {realm:?}: 4 to 253 of letters, digits, '.', '_', '-' are allowed"
+        "realm {realm:?}: 4 to {MAX_REALM} of letters, digits, '.', '_', '-' are allowed, a dot counting three"
     )))
 }
 

@@ -258,7 +258,13 @@ async fn a_binding_that_the_broker_forbids() {
 
     // Allowed, subscribed, forbidden again; then the connection is cut.
     vhost.limited_user(".*", ".*", ".*").await;
-    other.subscribe(&account, "fax.status.*").await;
+    let mut other = until("the broker is asked again", async || {
+        let mut client = server.client().await;
+        let message = crate::support::subscribe(&account.token, A, "fax.status.*");
+        let reply = client.ask(message).await;
+        (reply["status"] == "success").then_some(client)
+    })
+    .await;
     vhost.limited_user(".*", ".*", "^(?!faxes$).*").await;
     vhost.cut_connections().await;
     until("it is back, without the forbidden binding", async || {
