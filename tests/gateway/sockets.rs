@@ -135,7 +135,7 @@ async fn without_a_token_a_socket_is_closed() {
 async fn an_idle_socket_is_closed() {
     let server = Server::with(&[
         "--set",
-        "socket.idle_timeout=400ms",
+        "socket.idle_timeout=1s",
         "--set",
         "socket.ping_interval=off",
     ])
@@ -148,12 +148,12 @@ async fn an_idle_socket_is_closed() {
 
 #[tokio::test]
 async fn pings_keep_the_living_and_find_the_dead() {
-    let server = Server::with(&["--set", "socket.ping_interval=200ms"]).await;
+    let server = Server::with(&["--set", "socket.ping_interval=500ms"]).await;
     let mut living = server.client().await;
     // Handshaken, then never read nor answered.
     let mut dead = TcpStream::connect(server.ws.unwrap()).await.unwrap();
     dead.write_all(handshake("").as_bytes()).await.unwrap();
-    for _ in 0..5 {
+    for _ in 0..3 {
         // Reading answers it.
         assert_eq!(living.next().await, Some(Message::Ping("".into())));
     }
@@ -242,7 +242,7 @@ async fn who_never_stops_is_closed() {
 async fn an_expired_token_ends_the_socket_and_a_newer_one_extends_it() {
     let server = Server::start().await;
     let account = server.account(A).await;
-    let short = async || server.run(&["token", "--account", A, "--ttl", "2s"]).await;
+    let short = async || server.run(&["token", "--account", A, "--ttl", "4s"]).await;
     let mut ends = server.client().await;
     let mut extended = server.client().await;
     for client in [&mut ends, &mut extended] {

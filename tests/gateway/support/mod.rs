@@ -13,7 +13,7 @@ pub(crate) use rabbit::{Broker, Publisher, Vhost, kazoo_properties};
 pub(crate) use server::{Account, Server};
 
 /// Longest wait for anything; only a failing test ever waits so long.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The accounts of the fixtures.
 pub(crate) const A: &str = "a1b2c3d4e5f60718293a4b5c6d7e8f90";
