@@ -15,7 +15,7 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// Closes every socket, evenly over the window at most.
 pub(super) async fn close_all(registry: &Registry, reason: &CloseReason, window: Duration) {
-    let sockets = registry.all();
+    let sockets = registry.start_closing(reason);
     let number = u32::try_from(sockets.len()).unwrap_or(u32::MAX);
     tracing::info!(
         sockets = number,
@@ -36,11 +36,6 @@ pub(super) async fn close_all(registry: &Registry, reason: &CloseReason, window:
         }
         socket.close(reason.clone());
     }
-    // Whoever came in while the port was being closed.
-    registry
-        .all()
-        .iter()
-        .for_each(|socket| socket.close(reason.clone()));
 }
 
 /// Waits until every socket's task has ended, or cuts them.

@@ -15,7 +15,6 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
-use tokio_util::sync::CancellationToken;
 
 use super::close::CloseReason;
 use super::linger::linger;
@@ -67,7 +66,6 @@ pub(super) async fn serve<S>(
     read: BytesMut,
     source: SocketAddr,
     shared: Arc<Shared>,
-    stop: &CancellationToken,
 ) -> CloseReason
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -88,10 +86,6 @@ where
     let waiting = shared.settings.max_waiting_bytes;
     let handle = Arc::new(Handle::new(id.clone(), source, unix_now(), waiting));
     shared.registry.add(handle.clone());
-    if stop.is_cancelled() {
-        // Opened while all others are being closed.
-        handle.close(CloseReason::GoingAway);
-    }
     let session = Session::new(id, shared.catalogue.clone(), shared.limits.clone(), now);
     let mut connection = Connection {
         socket,
@@ -126,25 +120,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 frame = self.socket.next() => self.read(frame).await,
                 () = sleep_until(deadline) => self.tick().await,
             };
-            match outcome {
-                Ok(()) => {}
-                Err(reason) => match self.sign_of_life(&reason).await {
-                    Some(Ok(())) => {}
-                    Some(Err(reason)) => return reason,
-                    None => return reason,
-                },
+            if let Err(reason) = outcome
+                && let Err(reason) = self.look_again(reason).await
+            {
+                return reason;
             }
         }
     }
 
     /// After a long write the answer to a ping may be there, unread: who is to be closed for silence
-    /// is read once more.
-    async fn sign_of_life(&mut self, reason: &CloseReason) -> Option<Result<(), CloseReason>> {
-        let CloseReason::Session(Close::Dead | Close::Idle(_)) = reason else {
-            return None;
-        };
-        let frame = self.socket.next().now_or_never()?;
-        Some(self.read(frame).await)
+    /// is read once more. Any other reason stands.
+    async fn look_again(&mut self, reason: CloseReason) -> Result<(), CloseReason> {
+        if !matches!(reason, CloseReason::Session(Close::Dead | Close::Idle(_))) {
+            return Err(reason);
+        }
+        match self.socket.next().now_or_never() {
+            Some(frame) => self.read(frame).await,
+            None => Err(reason),
+        }
     }
 
     async fn read(&mut self, frame: Option<Result<Message, Error>>) -> Result<(), CloseReason> {

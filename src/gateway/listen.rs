@@ -155,8 +155,7 @@ impl Visitor {
         let _open = Counted::up(metrics.sockets(self.transport));
         metrics.accepted.inc();
         tracing::debug!("socket opened");
-        let shared = self.shared.clone();
-        let reason = connection::serve(stream, read, self.peer, shared, &self.stop).await;
+        let reason = connection::serve(stream, read, self.peer, self.shared.clone()).await;
         metrics.socket_closed(reason.label());
         tracing::debug!(reason = reason.label(), "socket closed");
         Ok(())

@@ -123,11 +123,25 @@ pub struct Registry {
     sockets: DashMap<SessionId, Arc<Handle>>,
     /// How many each client has.
     pub(super) addresses: Arc<Addresses>,
+    /// All sockets are being closed, for this reason.
+    closing: OnceLock<CloseReason>,
 }
 
 impl Registry {
+    /// A socket that comes while all are being closed is closed like the others.
     pub(super) fn add(&self, handle: Arc<Handle>) {
-        self.sockets.insert(handle.id.clone(), handle);
+        self.sockets.insert(handle.id.clone(), handle.clone());
+        if let Some(reason) = self.closing.get() {
+            handle.close(reason.clone());
+        }
+    }
+
+    /// All sockets, to be closed for this reason. Whoever is not among them, because it is just
+    /// being added, closes by itself.
+    pub fn start_closing(&self, reason: &CloseReason) -> Vec<Arc<Handle>> {
+        // Only the first stop counts.
+        let _ = self.closing.set(reason.clone());
+        self.all()
     }
 
     pub(super) fn remove(&self, id: &SessionId) {
@@ -150,5 +164,24 @@ impl Registry {
     /// Whether no socket is open.
     pub fn is_empty(&self) -> bool {
         self.sockets.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_comes_during_a_stop_is_closed_for_the_same_reason() {
+        let registry = Registry::default();
+        let socket = |id: &str| {
+            let source = SocketAddr::from(([127, 0, 0, 1], 1));
+            Arc::new(Handle::new(SessionId::new(id), source, 0, 1024))
+        };
+        registry.add(socket("early"));
+        assert_eq!(registry.start_closing(&CloseReason::Restart).len(), 1);
+        let late = socket("late");
+        registry.add(late.clone());
+        assert_eq!(late.closed().await, CloseReason::Restart);
     }
 }
