@@ -91,10 +91,14 @@ impl Bindings {
     pub(super) fn want(&mut self, binding: &BrokerBinding) {
         let name = FamilyName::of(binding);
         let family = self.families.entry(name.clone()).or_default();
+        let known = family.wanted.len();
         let want = family.wanted.entry(binding.key.clone()).or_default();
         want.count += 1;
         want.idle = None;
-        self.dirty.insert(name);
+        // One more for what is wanted already changes nothing on the broker.
+        if family.wanted.len() > known {
+            self.dirty.insert(name);
+        }
     }
 
     /// One less needs this binding.
