@@ -97,11 +97,7 @@ impl Amqp {
             publisher: Mutex::new(None),
             metrics,
         });
-        shared.metrics.source_connected.set(0);
-        shared
-            .metrics
-            .source_since
-            .set(i64::try_from(unix_now()).unwrap_or(0));
+        shared.metrics.source_changed(false, unix_now());
         let bindings = Bindings::new(settings.wide_threshold, settings.unbind_delay);
         let task = Task {
             settings,
@@ -320,10 +316,7 @@ impl Shared {
         state.connected = true;
         state.since = now;
         state.error = None;
-        self.metrics.source_connected.set(1);
-        self.metrics
-            .source_since
-            .set(i64::try_from(now).unwrap_or(0));
+        self.metrics.source_changed(true, now);
     }
 
     fn lost(&self, reason: &str, pause: Duration) {
@@ -343,10 +336,7 @@ impl Shared {
         state.lost += 1;
         state.error = Some(reason.to_owned());
         self.metrics.source_lost.inc();
-        self.metrics.source_connected.set(0);
-        self.metrics
-            .source_since
-            .set(i64::try_from(now).unwrap_or(0));
+        self.metrics.source_changed(false, now);
         let times = state.lost;
         tracing::warn!(reason, times, "RabbitMQ lost: no events until it is back");
     }

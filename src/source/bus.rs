@@ -27,10 +27,7 @@ impl Bus {
     /// A bus with Kazoo's exchanges and those of the catalogue.
     pub fn new(catalogue: Arc<Catalogue>, ingress: Arc<Ingress>, metrics: Arc<Metrics>) -> Self {
         let started = unix_now();
-        metrics.source_connected.set(1);
-        metrics
-            .source_since
-            .set(i64::try_from(started).unwrap_or(0));
+        metrics.source_changed(true, started);
         Self {
             catalogue,
             ingress,

@@ -39,12 +39,10 @@ pub struct Metrics {
     latency: Histogram,
     /// Event frames written to sockets.
     pub frames_written: Counter,
-    /// 1 while events can come.
-    pub source_connected: Gauge,
+    source_connected: Gauge,
     /// How often the broker was lost.
     pub source_lost: Counter,
-    /// Unix seconds of the source's last change.
-    pub source_since: Gauge<i64>,
+    source_since: Gauge,
     /// Bindings on the broker.
     pub source_bindings: Gauge,
     /// Kinds of bindings that the broker refuses.
@@ -251,6 +249,13 @@ impl Metrics {
     /// Somebody tried to log in over REST.
     pub fn login(&self, outcome: &'static str) {
         self.logins.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
+    /// Events can come, or cannot, from now on (Unix seconds).
+    pub fn source_changed(&self, connected: bool, now: u64) {
+        self.source_connected.set(i64::from(connected));
+        self.source_since
+            .set(i64::try_from(now).unwrap_or(i64::MAX));
     }
 
     /// An event ended before delivery.
