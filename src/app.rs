@@ -18,13 +18,13 @@ use crate::auth::{Authority, TrustedIssuer};
 use crate::catalogue::Catalogue;
 use crate::fanout::Dispatcher;
 use crate::gateway::{
-    CloseReason, Handle, Registry, Shared, Transport, bind, serve, server_config,
+    CloseReason, Handle, Registry, Shared, Transport, bind, keep_watch, serve, server_config,
 };
 use crate::index::Index;
 use crate::session::Limits;
 use crate::settings::Settings;
 use crate::source::{Amqp, AmqpSettings, Bus, Ingress, Source};
-use crate::store::{FirstStart, LiveStore};
+use crate::store::{FirstStart, LiveStore, Started};
 use crate::telemetry::Metrics;
 
 /// Events routed before the sockets' tasks get their turn.
@@ -61,7 +61,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     for issuer in &settings.issuers {
         issuers.push(TrustedIssuer::load(issuer, &settings.base)?);
     }
-    let (store, first) = LiveStore::start(&settings.data_dir)?;
+    let Started { store, first, news } = LiveStore::start(&settings.data_dir)?;
     let metrics = Arc::new(Metrics::default());
     let catalogue = Arc::new(settings.catalogue);
     let ingress = Arc::new(Ingress::new(settings.ingress_max_bytes, metrics.clone()));
@@ -101,12 +101,13 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         registry: Arc::new(Registry::default()),
         index: Arc::new(Index::default()),
         catalogue: catalogue.clone(),
-        authority: Arc::new(Authority::new(store.directory(), issuers)),
+        authority: Arc::new(Authority::new(store.live(), issuers)),
         source: Arc::new(source),
         metrics: metrics.clone(),
         settings: settings.socket,
         limits: Arc::new(limits),
     });
+    tokio::spawn(keep_watch(shared.clone()));
     let dispatcher = tokio::spawn(dispatch(catalogue, shared.index.clone(), ingress, metrics));
 
     let tasks = TaskTracker::new();

@@ -5,6 +5,7 @@
 //! - `issuer`: whose tokens are trusted, and with which keys;
 //! - `access`: own account, descendants, super-duper admins;
 //! - `credentials`: what log-ins send and what is stored of it;
+//! - `live`: what of it changes while the program runs, and the news of it;
 //! - `authority`: the above with a cache, as the sockets and REST ask it.
 
 pub mod access;
@@ -12,9 +13,11 @@ mod authority;
 pub mod credentials;
 mod directory;
 mod issuer;
+mod live;
 pub mod token;
 
-pub use authority::Authority;
-pub use directory::{AccountRecord, Directory, PrivLevel, SigningKey, UserRecord};
+pub use authority::{Authority, NewToken};
+pub use directory::{AccountRecord, Directory, Document, PrivLevel, SigningKey, UserRecord};
 pub use issuer::{IssuerError, IssuerSettings, TrustedIssuer};
+pub use live::Live;
 pub use token::TokenError;

@@ -9,6 +9,7 @@
 //! - `outbox`: what waits to be written to a socket;
 //! - `linger`: the end of a TCP connection;
 //! - `registry`: who is connected;
+//! - `sentry`: whether open sockets may still be what they are;
 //! - `close`: why sockets end.
 
 mod addresses;
@@ -20,6 +21,7 @@ mod listen;
 mod origin;
 mod outbox;
 mod registry;
+mod sentry;
 mod tls;
 
 pub use addresses::Addresses;
@@ -27,4 +29,5 @@ pub use close::CloseReason;
 pub use connection::Shared;
 pub use listen::{Transport, bind, serve};
 pub use registry::{Handle, Registry};
+pub use sentry::keep_watch;
 pub use tls::{TlsError, server_config};

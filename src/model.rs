@@ -11,7 +11,7 @@ pub mod topic;
 
 pub use event::Event;
 pub use id::{AccountId, Scope, SessionId};
-pub use identity::{Identity, Token};
+pub use identity::{Claims, Grant, Identity, Token, TokenDigest, Voucher};
 pub use network::client_network;
 pub use rate::Bucket;
 pub use secret::Secret;

@@ -9,7 +9,8 @@ use super::envelope::{Answer, ApiError, Success};
 use super::request::{bytes, data, text};
 use super::router::ApiState;
 use crate::auth::credentials::{Method, same, slow_hash};
-use crate::auth::{AccountRecord, Directory, UserRecord};
+use crate::auth::{AccountRecord, Directory, NewToken, UserRecord};
+use crate::entropy::random_id;
 use crate::model::clock::unix_now;
 
 const MAX_BODY: usize = 64 * 1024;
@@ -63,7 +64,13 @@ pub(super) async fn log_in(state: &ApiState, address: IpAddr, body: Body) -> Ans
     let token = state
         .shared
         .authority
-        .issue(account, Some(&user.id), "cb_user_auth", expires_at)
+        .issue(NewToken {
+            account,
+            owner: Some(&user.id),
+            method: "cb_user_auth",
+            expires_at,
+            id: random_id(),
+        })
         .map_err(|_| ApiError::fault())?;
     state.shared.metrics.login("success");
     Ok(Success {
@@ -135,13 +142,7 @@ fn user_with<'d>(
     directory
         .users_of(&account.id)
         .filter(|user| user.enabled)
-        .find(|user| {
-            let stored = match method {
-                Method::Md5 => &user.md5_hash,
-                Method::Sha1 => &user.sha1_hash,
-            };
-            same(stored, hash)
-        })
+        .find(|user| same(user.hashes.of(method), hash))
 }
 
 /// What Monster UI reads of a log-in (kazoo-rest.md H).

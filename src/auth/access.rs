@@ -35,7 +35,7 @@ pub fn subscriber(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::directory::AccountRecord;
+    use crate::auth::directory::{AccountRecord, Document};
     use crate::model::Secret;
 
     fn id(digit: char) -> AccountId {
@@ -52,6 +52,9 @@ mod tests {
             superduper: own == '0',
             signature_secret: Secret::new(""),
             salt: [0; 16],
+            api_key: None,
+            document: Document::default(),
+            created: 0,
         };
         let tree = vec![
             account('0', None),
@@ -73,6 +76,7 @@ mod tests {
             owner: None,
             expires_at: None,
             superduper: own == '0',
+            grant: Default::default(),
         };
         let may = |own: char, wanted: char| {
             subscriber(&directory, &identity(own), id(wanted).as_str()).is_ok()

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use jsonwebtoken::{EncodingKey, Header};
 
-use super::super::directory::{PrivLevel, UserRecord};
+use super::super::credentials::Hashes;
+use super::super::directory::{Document, PrivLevel, UserRecord};
 use super::super::issuer::IssuerSettings;
 use super::super::token::tests::{EXPIRES, TOKEN};
 use super::*;
@@ -23,6 +24,9 @@ fn account(enabled: bool) -> AccountRecord {
         superduper: false,
         signature_secret: Secret::new("2".repeat(32)),
         salt: [0; 16],
+        api_key: None,
+        document: Document::default(),
+        created: 0,
     }
 }
 
@@ -34,8 +38,9 @@ fn user(secret: &str, enabled: bool) -> UserRecord {
         priv_level: PrivLevel::User,
         enabled,
         signature_secret: Secret::new(secret),
-        md5_hash: vec![],
-        sha1_hash: vec![],
+        hashes: Hashes::default(),
+        document: Document::default(),
+        created: 0,
     }
 }
 
@@ -74,7 +79,7 @@ fn authority(directory: Directory) -> Authority {
         [("key", Some(path)), ("jwks", None), ("secret", None)],
     );
     let trusted = TrustedIssuer::load(&settings, &fixtures).expect("a key");
-    Authority::new(Arc::new(ArcSwap::from_pointee(directory)), vec![trusted])
+    Authority::new(Arc::new(Live::new(directory)), vec![trusted])
 }
 
 fn vector() -> Token {
@@ -110,17 +115,34 @@ fn a_new_secret_ends_all_tokens_even_cached_ones() {
         (account(true), user(SECRET, false), TokenError::Disabled),
     ];
     for (account, user, expected) in changes {
-        authority
-            .directory
-            .store(Arc::new(directory(account, user)));
+        authority.live().replace(directory(account, user));
         assert_eq!(authority.verify(&vector(), 0), Err(expected));
     }
     let nobody = Directory::new(vec![], vec![], vec![], Secret::new(""), String::new());
-    authority.directory.store(Arc::new(nobody));
+    authority.live().replace(nobody);
     assert_eq!(
         authority.verify(&vector(), 0),
         Err(TokenError::UnknownIdentity)
     );
+}
+
+#[test]
+fn a_revoked_token_is_found_by_another_look() {
+    let authority = authority(directory(account(true), user(SECRET, true)));
+    let identity = authority.verify(&vector(), 0).expect("good");
+    assert_eq!(authority.look_again(&identity, 0), Ok(identity.clone()));
+    let before = authority.live().generation();
+    authority
+        .live()
+        .revoke([(identity.grant.digest, EXPIRES)], 0);
+    assert!(authority.live().generation() > before);
+    assert_eq!(authority.look_again(&identity, 0), Err(TokenError::Revoked));
+    assert_eq!(authority.verify(&vector(), 0), Err(TokenError::Revoked));
+    // What has expired is not kept.
+    let other = (crate::model::TokenDigest([7; 32]), EXPIRES + 9);
+    authority.live().revoke([other], EXPIRES);
+    assert!(!authority.live().is_revoked(&identity.grant.digest));
+    assert!(authority.live().is_revoked(&other.0));
 }
 
 #[test]
@@ -172,7 +194,7 @@ fn other_issuers_by_settings_only() {
         Secret::new(""),
         String::new(),
     );
-    let authority = Authority::new(Arc::new(ArcSwap::from_pointee(nobody)), vec![trusted]);
+    let authority = Authority::new(Arc::new(Live::new(nobody)), vec![trusted]);
     let claims = |iss: &str| serde_json::json!({"iss":iss,"account_id":ACCOUNT,"exp":100});
     let identity = authority
         .verify(&hs256(secret, None, claims("desk")), 99)

@@ -36,6 +36,34 @@ pub fn slow_hash(credential: &str, salt: &[u8; 16]) -> Vec<u8> {
     if done.is_ok() { out } else { Vec::new() }
 }
 
+/// What is stored of a user's password.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hashes {
+    /// [`slow_hash`] of the md5 credential.
+    pub md5: Vec<u8>,
+    /// [`slow_hash`] of the sha1 credential.
+    pub sha1: Vec<u8>,
+}
+
+impl Hashes {
+    /// Of a new password. Slow on purpose: two argon2id hashes.
+    pub fn new(username: &str, password: &str, salt: &[u8; 16]) -> Self {
+        let hash = |method| slow_hash(&credential(method, username, password), salt);
+        Self {
+            md5: hash(Method::Md5),
+            sha1: hash(Method::Sha1),
+        }
+    }
+
+    /// The one that a log-in of this method is compared with.
+    pub fn of(&self, method: Method) -> &[u8] {
+        match method {
+            Method::Md5 => &self.md5,
+            Method::Sha1 => &self.sha1,
+        }
+    }
+}
+
 /// Compares stored and computed hash in constant time. An empty one equals nothing.
 pub fn same(stored: &[u8], computed: &[u8]) -> bool {
     !stored.is_empty()

@@ -5,8 +5,13 @@ use std::collections::HashMap;
 use std::fmt;
 
 use jsonwebtoken::{DecodingKey, EncodingKey};
+use serde_json::{Map, Value};
 
+use super::credentials::Hashes;
 use crate::model::{AccountId, Secret};
+
+/// What clients keep in an account or user beyond the fields that the gateway knows.
+pub type Document = Map<String, Value>;
 
 /// An account (kazoo-rest.md G.2, as far as the gateway needs it).
 #[derive(Debug, Clone)]
@@ -28,6 +33,12 @@ pub struct AccountRecord {
     /// Salt of its users' credentials. One for the whole account: a log-in names no user, so one
     /// slow hash must do for all of them.
     pub salt: [u8; 16],
+    /// SHA-256 of its API key; `None`: nobody can log in by key.
+    pub api_key: Option<[u8; 32]>,
+    /// Fields of the client's own.
+    pub document: Document,
+    /// Unix seconds.
+    pub created: u64,
 }
 
 /// Kazoo's user level.
@@ -40,6 +51,13 @@ pub enum PrivLevel {
 }
 
 impl PrivLevel {
+    /// From Kazoo's text.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Admin, Self::User]
+            .into_iter()
+            .find(|level| level.as_str() == text)
+    }
+
     /// Kazoo's text.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -64,10 +82,12 @@ pub struct UserRecord {
     pub enabled: bool,
     /// Signs the identity of its tokens; a new one ends all of them.
     pub signature_secret: Secret,
-    /// argon2id of the md5 credential under the account's salt.
-    pub md5_hash: Vec<u8>,
-    /// argon2id of the sha1 credential under the account's salt.
-    pub sha1_hash: Vec<u8>,
+    /// Of the password, under the account's salt.
+    pub hashes: Hashes,
+    /// Fields of the client's own.
+    pub document: Document,
+    /// Unix seconds.
+    pub created: u64,
 }
 
 /// A key of our own issuer `kazoo`.
@@ -96,8 +116,11 @@ pub struct Directory {
     users: HashMap<String, UserRecord>,
     by_realm: HashMap<String, AccountId>,
     by_name: HashMap<String, Vec<AccountId>>,
+    by_api_key: HashMap<[u8; 32], AccountId>,
+    children: HashMap<AccountId, Vec<AccountId>>,
     keys: HashMap<String, SigningKey>,
     newest_key: Option<String>,
+    master: Option<AccountId>,
     /// Kazoo's `secret_for_user_signature`.
     node_secret: Option<Secret>,
     /// 32 hex digits that name the installation.
@@ -128,6 +151,16 @@ impl Directory {
                 .entry(normal_name(&account.name))
                 .or_default();
             same_name.push(account.id.clone());
+            if let Some(key) = account.api_key {
+                directory.by_api_key.insert(key, account.id.clone());
+            }
+            match &account.parent {
+                Some(parent) => {
+                    let siblings = directory.children.entry(parent.clone()).or_default();
+                    siblings.push(account.id.clone());
+                }
+                None => directory.master = Some(account.id.clone()),
+            }
             directory.accounts.insert(account.id.clone(), account);
         }
         directory.users = users
@@ -170,11 +203,50 @@ impl Directory {
             .filter_map(|id| self.accounts.get(id))
     }
 
+    /// The account of an API key, by the key's SHA-256: the look-up's time tells nothing of the key.
+    pub fn by_api_key(&self, hash: &[u8; 32]) -> Option<&AccountRecord> {
+        self.accounts.get(self.by_api_key.get(hash)?)
+    }
+
+    /// The accounts right below one.
+    pub fn children(&self, account: &AccountId) -> impl Iterator<Item = &AccountRecord> {
+        let ids = self.children.get(account);
+        ids.into_iter()
+            .flatten()
+            .filter_map(|id| self.accounts.get(id))
+    }
+
+    /// The accounts below one, at any depth.
+    pub fn descendants(&self, account: &AccountId) -> Vec<&AccountRecord> {
+        let mut found: Vec<&AccountRecord> = self.children(account).collect();
+        let mut next = 0;
+        // A loop in the data must not loop here.
+        while next < found.len() && found.len() <= self.accounts.len() {
+            let id = &found[next].id;
+            found.extend(self.children(id));
+            next += 1;
+        }
+        found
+    }
+
+    /// The accounts above one, the master account first (Kazoo's `pvt_tree`).
+    pub fn ancestors(&self, account: &AccountId) -> Vec<&AccountRecord> {
+        let mut found: Vec<&AccountRecord> = Vec::new();
+        let mut next = self.account(account).and_then(|own| own.parent.as_ref());
+        while let Some(above) = next.and_then(|id| self.account(id)) {
+            if found.len() > self.accounts.len() {
+                break;
+            }
+            found.push(above);
+            next = above.parent.as_ref();
+        }
+        found.reverse();
+        found
+    }
+
     /// The account above all others.
     pub fn master(&self) -> Option<&AccountRecord> {
-        self.accounts
-            .values()
-            .find(|account| account.parent.is_none())
+        self.accounts.get(self.master.as_ref()?)
     }
 
     /// Whether `account` is `top` or lies below it.

@@ -3,54 +3,19 @@
 
 use std::fmt;
 
-use aws_lc_rs::{constant_time, hmac};
+use aws_lc_rs::{constant_time, digest, hmac};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use crate::model::Secret;
+use crate::model::{Claims, Secret, TokenDigest};
 
 /// The issuer whose tokens the gateway signs itself.
 pub const KAZOO: &str = "kazoo";
 
 /// Longer texts are not looked at.
 const MAX_LENGTH: usize = 16 * 1024;
-
-/// What a token says. Anything beyond these claims is not read.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Claims {
-    /// Who signed it.
-    #[serde(default)]
-    pub iss: String,
-    /// Binds the token to the secret of its user or account (C.4).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub identity_sig: Option<String>,
-    /// The account.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub account_id: Option<String>,
-    /// The user, absent for tokens of an account as such.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub owner_id: Option<String>,
-    /// How it was obtained, such as `cb_user_auth`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub method: Option<String>,
-    /// Unix seconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exp: Option<u64>,
-}
-
-/// `identity_sig` is as good as a part of a secret.
-impl fmt::Debug for Claims {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Claims")
-            .field("iss", &self.iss)
-            .field("account_id", &self.account_id)
-            .field("owner_id", &self.owner_id)
-            .field("exp", &self.exp)
-            .finish_non_exhaustive()
-    }
-}
 
 /// Why a token is worth nothing. The text is short and holds nothing of the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +40,8 @@ pub enum TokenError {
     UnknownIdentity,
     /// The account or the user is disabled.
     Disabled,
+    /// Somebody logged out with it.
+    Revoked,
     /// The issuer may not speak for super-duper admins.
     Superduper,
 }
@@ -92,6 +59,7 @@ impl fmt::Display for TokenError {
             Self::NoAccount => "no account",
             Self::UnknownIdentity => "unknown account or user",
             Self::Disabled => "account or user disabled",
+            Self::Revoked => "revoked",
             Self::Superduper => "issuer not allowed for this account",
         })
     }
@@ -144,6 +112,11 @@ fn decode<'a, T: for<'d> Deserialize<'d>>(part: &'a str) -> Result<T, TokenError
 }
 
 impl Parsed<'_> {
+    /// Names the token, whoever signed it.
+    pub fn digest(&self) -> TokenDigest {
+        TokenDigest(sha256(self.signed))
+    }
+
     /// Whether this key made the signature with the algorithm that the token claims. The caller has
     /// checked that the algorithm is allowed.
     pub fn verify(&self, key: &DecodingKey) -> Result<(), TokenError> {
@@ -171,6 +144,13 @@ impl Claims {
         constant_time::verify_slices_are_equal(expected.as_bytes(), given.as_bytes())
             .map_err(|_| TokenError::BadIdentity)
     }
+}
+
+/// SHA-256 of a text.
+pub(super) fn sha256(text: &str) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest::digest(&digest::SHA256, text.as_bytes()).as_ref());
+    hash
 }
 
 /// `identity_sig` (C.4) over an identity's id.

@@ -52,6 +52,7 @@ pub(super) fn run(command: &Command, settings: &Settings) -> anyhow::Result<()> 
                 realm: create.realm.as_deref(),
                 id: create.id.as_deref(),
                 superduper: create.superduper_admin,
+                ..NewAccount::default()
             })?;
             if create.json {
                 output::json(&as_json(&account));

@@ -7,6 +7,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::output::line;
 use crate::app::{self, Running};
+use crate::auth::NewToken;
+use crate::entropy::random_id;
 use crate::model::clock::unix_now;
 use crate::settings::Settings;
 use crate::telemetry::logging;
@@ -79,7 +81,13 @@ fn introduce(running: &Running, ttl: u64) {
     let token = directory.account(&first.account).and_then(|account| {
         running
             .authority()
-            .issue(account, None, "cb_api_auth", unix_now() + ttl)
+            .issue(NewToken {
+                account,
+                owner: None,
+                method: "cb_api_auth",
+                expires_at: unix_now() + ttl,
+                id: random_id(),
+            })
             .ok()
     });
     if let (Some(token), Some(ws)) = (token, running.ws) {

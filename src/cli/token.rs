@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use clap::Args;
 
 use super::output;
-use crate::auth::{AccountRecord, Authority};
+use crate::auth::{AccountRecord, Authority, Live, NewToken};
+use crate::entropy::random_id;
 use crate::model::Token;
 use crate::model::clock::unix_now;
 use crate::settings::{Settings, duration};
@@ -39,7 +39,13 @@ pub(super) fn run(arguments: &Arguments, settings: &Settings) -> anyhow::Result<
 
 /// A token of an account, signed with the key of the data directory.
 pub(super) fn issue(store: &Store, account: &AccountRecord, ttl: u64) -> anyhow::Result<Token> {
-    let directory = Arc::new(ArcSwap::from_pointee(store.directory()?));
-    let authority = Authority::new(directory, Vec::new());
-    Ok(authority.issue(account, None, "cb_api_auth", unix_now().saturating_add(ttl))?)
+    let live = Arc::new(Live::new(store.directory()?));
+    let authority = Authority::new(live, Vec::new());
+    Ok(authority.issue(NewToken {
+        account,
+        owner: None,
+        method: "cb_api_auth",
+        expires_at: unix_now().saturating_add(ttl),
+        id: random_id(),
+    })?)
 }

@@ -7,10 +7,11 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::output;
-use crate::auth::{PrivLevel, UserRecord};
+use crate::auth::credentials::Hashes;
+use crate::auth::{Document, PrivLevel, UserRecord};
 use crate::model::Secret;
 use crate::settings::Settings;
-use crate::store::Store;
+use crate::store::{NewUser, Store, check_password, check_username};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -65,7 +66,17 @@ pub(super) fn run(command: &Command, settings: &Settings) -> anyhow::Result<()> 
                 Level::Admin => PrivLevel::Admin,
                 Level::User => PrivLevel::User,
             };
-            let user = store.create_user(&account, &create.username, password.expose(), level)?;
+            let username = check_username(&create.username)?;
+            check_password(password.expose())?;
+            let hashes = Hashes::new(&username, password.expose(), &account.salt);
+            let user = store.create_user(&NewUser {
+                account: &account.id,
+                username: &username,
+                hashes: &hashes,
+                priv_level: level,
+                disabled: false,
+                document: Document::default(),
+            })?;
             if create.json {
                 output::json(&as_json(&user));
             } else {

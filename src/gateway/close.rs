@@ -29,6 +29,8 @@ pub enum CloseReason {
     GoingAway,
     /// The node restarts.
     Restart,
+    /// Somebody asked for it over REST.
+    Administrator,
 }
 
 impl CloseReason {
@@ -41,6 +43,9 @@ impl CloseReason {
             Self::Session(Close::Idle(_)) => "idle",
             Self::Session(Close::Dead) => "dead",
             Self::Session(Close::Expired) => "token_expired",
+            Self::Session(Close::Revoked(_)) => "token_revoked",
+            Self::Session(Close::AccessChanged) => "access_changed",
+            Self::Administrator => "administrator",
             Self::SlowConsumer(_) => "slow_consumer",
             Self::WriteTimeout => "write_timeout",
             Self::Protocol(_) => "protocol",
@@ -61,6 +66,11 @@ impl CloseReason {
             Self::Session(Close::Rate) => (1008, "rate limit ignored".into()),
             Self::Session(Close::Idle(limit)) => (1000, format!("no frame for {limit:?}")),
             Self::Session(Close::Expired) => (4401, "token expired".into()),
+            Self::Session(Close::Revoked(why)) => (4401, format!("token {why}")),
+            Self::Session(Close::AccessChanged) => {
+                (1008, "access to an account changed: subscribe again".into())
+            }
+            Self::Administrator => (1008, "closed by an administrator".into()),
             Self::SlowConsumer(bytes) => (1008, format!("slow consumer: {bytes} bytes waiting")),
             Self::WriteTimeout => (1008, "slow consumer: a write took too long".into()),
             Self::Protocol(error) => (1002, error.clone()),

@@ -20,6 +20,7 @@ use super::close::CloseReason;
 use super::linger::linger;
 use super::outbox::Waiting;
 use super::registry::{Handle, Registry};
+use super::sentry;
 use crate::auth::Authority;
 use crate::catalogue::{BrokerBinding, Catalogue, Subscription};
 use crate::entropy::random_id;
@@ -168,6 +169,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// One frame through the session. The next is not read before this one is through.
     async fn message(&mut self, frame: Frame<'_>, now: Instant) -> Result<(), CloseReason> {
+        let generation = self.shared.authority.live().generation();
         let mut step = self.session.on_frame(frame, now);
         loop {
             step = match step {
@@ -188,7 +190,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     self.session
                         .on_listening(made.map_err(|error| error.told()))
                 }
-                Step::Done(done) => return self.carry_out(done).await,
+                Step::Done(done) => {
+                    let relisted = done.relist;
+                    self.carry_out(done).await?;
+                    // What changed since was looked at before the listing had this message's part.
+                    if relisted && self.shared.authority.live().generation() != generation {
+                        sentry::look(&self.shared.authority, &self.handle);
+                    }
+                    return Ok(());
+                }
             };
         }
     }

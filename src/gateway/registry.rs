@@ -70,12 +70,14 @@ impl Handle {
         }
     }
 
-    /// Account, bindings, name and metadata as of now.
+    /// Who it is, its bindings, name and metadata as of now.
     pub fn listing(&self) -> Listing {
-        self.listing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.with_listing(Listing::clone)
+    }
+
+    /// The same, looked at in place. `look` must be quick.
+    pub fn with_listing<T>(&self, look: impl FnOnce(&Listing) -> T) -> T {
+        look(&self.listing.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn relist(&self, listing: Listing) {
@@ -146,6 +148,13 @@ impl Registry {
 
     pub(super) fn remove(&self, id: &SessionId) {
         self.sockets.remove(id);
+    }
+
+    /// One socket.
+    pub fn get(&self, id: &str) -> Option<Arc<Handle>> {
+        self.sockets
+            .get(&SessionId::new(id))
+            .map(|entry| entry.value().clone())
     }
 
     /// All sockets, in no order.

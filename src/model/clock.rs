@@ -1,5 +1,5 @@
 //! Kazoo's calendar: seconds since year 0, and UTC texts. Functions of a given time; nothing here
-//! reads a clock except [`unix_now`].
+//! reads a clock except [`unix_now`] and [`unix_millis`].
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,6 +11,14 @@ pub fn unix_now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())
+}
+
+/// The same in milliseconds.
+pub fn unix_millis() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    })
 }
 
 /// Unix seconds as Kazoo's Gregorian seconds.

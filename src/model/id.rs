@@ -114,6 +114,16 @@ pub fn is_hex32(text: &str) -> bool {
             .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
+/// 32 bytes from 64 hex digits.
+pub fn unhex32(text: &str) -> Option<[u8; 32]> {
+    let digits = (text.len() == 64 && text.is_ascii()).then_some(text)?;
+    let mut bytes = [0; 32];
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).ok()?;
+    }
+    Some(bytes)
+}
+
 /// Lower-case hex digits of some bytes.
 pub fn hex(bytes: &[u8]) -> String {
     use fmt::Write;

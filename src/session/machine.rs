@@ -72,6 +72,7 @@ enum Pending {
     Listening {
         request: Request,
         login: Login,
+        account: Account,
         added: Vec<Subscription>,
     },
 }
@@ -253,7 +254,7 @@ impl Session {
             return too_many(&request.id, most);
         }
         if added.is_empty() {
-            return self.subscribed(&request, login, added);
+            return self.subscribed(&request, login, &account, added);
         }
         let broker = added
             .iter()
@@ -262,6 +263,7 @@ impl Session {
         self.pending = Some(Pending::Listening {
             request,
             login,
+            account,
             added,
         });
         Step::Listen(broker)
@@ -272,13 +274,14 @@ impl Session {
         let Some(Pending::Listening {
             request,
             login,
+            account,
             added,
         }) = self.pending.take()
         else {
             return Step::Done(Done::default());
         };
         match verdict {
-            Ok(()) => self.subscribed(&request, login, added),
+            Ok(()) => self.subscribed(&request, login, &account, added),
             Err(error) => refuse(Outcome::Source, &request.id, error),
         }
     }
@@ -328,13 +331,11 @@ impl Session {
         self.table.clear()
     }
 
-    /// What the REST listing shows now.
+    /// What others have to know of it now.
     pub fn listing(&self) -> Listing {
         Listing {
-            account: self
-                .login
-                .as_ref()
-                .map(|login| Arc::from(login.identity.account.as_str())),
+            identity: self.login.as_ref().map(|login| login.identity.clone()),
+            accounts: self.table.accounts().to_vec(),
             bindings: self.table.listing(self.limits.kazoo_listing),
             name: self.notes.name.clone(),
             metadata: self.notes.metadata.clone(),
@@ -394,14 +395,20 @@ impl Session {
         step
     }
 
-    fn subscribed(&mut self, request: &Request, login: Login, bind: Vec<Subscription>) -> Step {
+    fn subscribed(
+        &mut self,
+        request: &Request,
+        login: Login,
+        account: &Account,
+        bind: Vec<Subscription>,
+    ) -> Step {
         let added = bind.clone();
         let done = Done {
             bind,
             ..Done::default()
         };
         self.succeed(request, login, done, |session| {
-            session.table.add(&added);
+            session.table.add(account, &added);
             Success::Subscribed {
                 subscribed: session.table.listing(session.limits.kazoo_listing),
             }
@@ -431,7 +438,8 @@ impl Session {
     ) -> Step {
         // Refused before the command, if bad.
         let notes = request.notes().unwrap_or_default();
-        let relist = self.login.is_none()
+        let held = self.login.as_ref().map(|login| login.token_hash);
+        let relist = held != Some(login.token_hash)
             || notes != Notes::default()
             || !(done.bind.is_empty() && done.unbind.is_empty());
         self.login = Some(login);

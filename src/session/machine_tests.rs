@@ -135,6 +135,7 @@ fn identity(token: &str) -> Result<Identity, String> {
         owner: None,
         expires_at,
         superduper,
+        grant: Default::default(),
     })
 }
 
@@ -265,7 +266,8 @@ fn later_tokens() {
         rig.error(json!({"action":"ping","auth_token":B})),
         "token belongs to another account"
     );
-    assert_eq!(rig.session.listing().account.as_deref(), Some(A));
+    let identity = rig.session.listing().identity.expect("logged in");
+    assert_eq!(identity.account.as_str(), A);
     assert_eq!(
         rig.send(json!({"action":"ping","auth_token":"garbage"}))["status"],
         "success"

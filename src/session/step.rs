@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::catalogue::{BrokerBinding, Subscription};
+use crate::catalogue::{Account, BrokerBinding, Subscription};
 use crate::model::{Identity, Token};
 
 /// What a session may do, from the settings.
@@ -124,6 +124,10 @@ pub enum Close {
     Dead,
     /// 4401: the token expired and no newer one was sent.
     Expired,
+    /// 4401: the token is worth nothing any more, for this reason.
+    Revoked(String),
+    /// 1008: a subscribed account is out of reach or has another realm; subscribing again tells which.
+    AccessChanged,
 }
 
 /// What a deadline brought.
@@ -137,11 +141,14 @@ pub enum Tick {
     Close(Close),
 }
 
-/// What the REST listing shows of a session.
+/// What the rest of the program has to know of a session: what the REST listing shows, and what must
+/// be looked at again when accounts, users or tokens change.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Listing {
-    /// The account of the token; `None` before the first.
-    pub account: Option<Arc<str>>,
+    /// Who it is; `None` before the first token.
+    pub identity: Option<Identity>,
+    /// The subscribed accounts as they were found when they were subscribed to.
+    pub accounts: Vec<Account>,
     /// The client bindings.
     pub bindings: Vec<Arc<str>>,
     /// The client's own name for the session.

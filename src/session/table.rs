@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use crate::catalogue::Subscription;
+use crate::catalogue::{Account, Subscription};
 use crate::model::Scope;
 
 /// A session's subscriptions. A subscription is the pair (client binding, subscription key) for an
@@ -11,6 +11,8 @@ use crate::model::Scope;
 #[derive(Debug, Default)]
 pub(super) struct Table {
     bound: Vec<Subscription>,
+    /// The accounts of what is bound, each once.
+    accounts: Vec<Account>,
 }
 
 impl Table {
@@ -31,8 +33,16 @@ impl Table {
         self.bound.len()
     }
 
-    pub(super) fn add(&mut self, subscriptions: &[Subscription]) {
+    /// Adds what was expanded for this account.
+    pub(super) fn add(&mut self, account: &Account, subscriptions: &[Subscription]) {
         self.bound.extend_from_slice(subscriptions);
+        if !subscriptions.is_empty() && !self.accounts.contains(account) {
+            self.accounts.push(account.clone());
+        }
+    }
+
+    pub(super) fn accounts(&self) -> &[Account] {
+        &self.accounts
     }
 
     /// Takes out what a client bound under these names for an account.
@@ -42,10 +52,14 @@ impl Table {
             .into_iter()
             .partition(|s| s.scope == *scope && named.contains(&*s.binding));
         self.bound = kept;
+        if !self.bound.iter().any(|left| left.scope == *scope) {
+            self.accounts.retain(|account| account.scope != *scope);
+        }
         removed
     }
 
     pub(super) fn clear(&mut self) -> Vec<Subscription> {
+        self.accounts.clear();
         std::mem::take(&mut self.bound)
     }
 
