@@ -20,6 +20,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("store", &["auth", "entropy"]),
     ("settings", &["auth", "catalogue", "telemetry"]),
     ("source", &["broker", "catalogue", "index", "telemetry"]),
+    ("cluster", &["broker", "entropy", "telemetry"]),
     (
         "gateway",
         &[
