@@ -7,14 +7,14 @@
 //! | --- | --- | --- |
 //! | words | [`model`] | everything else |
 //! | core | [`catalogue`], [`index`], [`session`], [`auth`] (less its authority), [`fanout`] (less delivery) | sockets, brokers, HTTP, the clock |
-//! | shell | [`gateway`], [`source`], [`store`], [`api`], [`telemetry`], [`settings`], [`entropy`] | each other, but for what is named below |
+//! | shell | [`gateway`], [`source`], [`cluster`], [`broker`], [`store`], [`api`], [`telemetry`], [`settings`], [`entropy`] | each other, but for what is named below |
 //! | whole | [`app`], [`cli`] | |
 //!
 //! Who may import whom is written down, and checked, in `tidy.rs`.
 //!
 //! # One event
 //!
-//! 1. [`source`]: `amqp/link.rs` takes the delivery (or `bus.rs` the publication), `body.rs` makes it
+//! 1. [`source`]: `amqp/link.rs` takes the delivery (or `bus.rs` the publication), [`broker`] makes it
 //!    text, and it waits in the [`source::Ingress`].
 //! 2. [`app`] hands it to the [`fanout::Dispatcher`]: `peek.rs` reads the few fields that routing
 //!    needs and makes the event's own routing key.
@@ -46,8 +46,10 @@
 pub mod api;
 pub mod app;
 pub mod auth;
+pub mod broker;
 pub mod catalogue;
 pub mod cli;
+pub mod cluster;
 pub mod entropy;
 pub mod fanout;
 pub mod gateway;

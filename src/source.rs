@@ -2,23 +2,20 @@
 //! and routing keys, and both put what they receive into the one [`Ingress`].
 //!
 //! - `ingress`: the bounded queue between a source and the dispatcher;
-//! - `body`: a message's bytes to JSON text;
 //! - `bus`: the embedded topic bus;
 //! - `amqp`: RabbitMQ, with reconnection;
-//! - `bindings`: what must be bound on the broker, counted;
-//! - `exchanges`: Kazoo's exchanges.
+//! - `bindings`: what must be bound on the broker, counted.
 
 mod amqp;
 mod bindings;
-mod body;
 mod bus;
-mod exchanges;
 mod ingress;
 
 pub use amqp::{Amqp, AmqpSettings};
 pub use bus::Bus;
 pub use ingress::Ingress;
 
+use crate::broker::OpError;
 use crate::catalogue::BrokerBinding;
 
 /// Longest routing key that AMQP can carry, in bytes.
@@ -79,6 +76,16 @@ pub enum SourceError {
     /// The broker did not confirm in time: the event may have been published.
     #[error("the event source did not confirm in time; the event may have been published")]
     Unconfirmed,
+}
+
+impl From<OpError> for SourceError {
+    fn from(error: OpError) -> Self {
+        match error {
+            OpError::Refused(reason) => Self::Refused(reason),
+            OpError::NoExchange(name) => Self::NoExchange(name),
+            OpError::Lost(_) => Self::Away,
+        }
+    }
 }
 
 impl SourceError {

@@ -16,9 +16,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // Shell.
     ("entropy", &[]),
     ("telemetry", &[]),
+    ("broker", &["entropy"]),
     ("store", &["auth", "entropy"]),
     ("settings", &["auth", "catalogue", "telemetry"]),
-    ("source", &["catalogue", "entropy", "index", "telemetry"]),
+    ("source", &["broker", "catalogue", "index", "telemetry"]),
+    ("cluster", &["broker", "entropy", "telemetry"]),
     (
         "gateway",
         &[

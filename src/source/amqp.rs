@@ -7,7 +7,6 @@
 
 mod link;
 mod publisher;
-mod wire;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,9 +16,9 @@ use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use self::link::Link;
 use self::publisher::Publisher;
-use self::wire::OpError;
 use super::bindings::Bindings;
 use super::{Ingress, Publication, SourceError, SourceState};
+use crate::broker::OpError;
 use crate::catalogue::{BrokerBinding, Catalogue};
 use crate::model::Secret;
 use crate::model::clock::unix_now;
@@ -284,13 +283,14 @@ impl Task {
             }
             match timeout(PATIENCE, link.carry_out(&op)).await {
                 Ok(Ok(())) => self.bindings.done(&op),
-                Ok(Err(OpError::Refused(error))) => {
+                Ok(Err(OpError::Lost(reason))) => return Err(reason),
+                Ok(Err(refused)) => {
+                    let error = SourceError::from(refused);
                     if self.bindings.refused(&op, Instant::now()) {
                         let (exchange, key) = (op.exchange(), &*op.key);
                         tracing::error!(exchange, key, %error, "a broker binding was refused");
                     }
                 }
-                Ok(Err(OpError::Lost(reason))) => return Err(reason),
                 Err(_) => return Err("no answer in time".into()),
             }
         }

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use super::exchanges::kazoo;
 use super::{Ingress, Publication, SourceError, SourceState};
+use crate::broker::kazoo;
 use crate::catalogue::{BrokerBinding, Catalogue};
 use crate::index::Trie;
 use crate::model::clock::unix_now;

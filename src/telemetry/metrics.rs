@@ -47,6 +47,10 @@ pub struct Metrics {
     pub source_bindings: Gauge,
     /// Kinds of bindings that the broker refuses.
     pub source_bindings_refused: Gauge,
+    /// 1 while other nodes can be asked.
+    pub cluster_connected: Gauge,
+    /// Other nodes that answer for sockets.
+    pub cluster_nodes: Gauge,
     /// Bytes of events that wait to be routed.
     pub ingress_bytes: Gauge,
     logins: Labelled<Counter>,
@@ -78,6 +82,8 @@ impl Default for Metrics {
             source_since: Gauge::default(),
             source_bindings: Gauge::default(),
             source_bindings_refused: Gauge::default(),
+            cluster_connected: Gauge::default(),
+            cluster_nodes: Gauge::default(),
             ingress_bytes: Gauge::default(),
             logins: Family::default(),
         };
@@ -197,6 +203,16 @@ impl Metrics {
             "source_bindings_refused",
             "Kinds of bindings that the broker refuses",
             self.source_bindings_refused.clone(),
+        );
+        r.register(
+            "cluster_connected",
+            "1 while other nodes can be asked",
+            self.cluster_connected.clone(),
+        );
+        r.register(
+            "cluster_nodes",
+            "Other nodes that answer for sockets",
+            self.cluster_nodes.clone(),
         );
         r.register(
             "ingress_bytes",

@@ -6,31 +6,25 @@ use std::time::Instant;
 
 use futures_util::StreamExt;
 use lapin::message::Delivery;
-use lapin::options::{
-    BasicConsumeOptions, QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
-};
-use lapin::types::{AMQPValue, FieldTable, ShortString};
-use lapin::uri::AMQPUri;
+use lapin::options::{QueueBindOptions, QueueDeleteOptions};
+use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Consumer};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::super::Ingress;
 use super::super::bindings::Op;
-use super::super::body::{Properties, decode};
 use super::AmqpSettings;
 use super::publisher::Publisher;
-use super::wire::{OpError, Wire, short, text};
+use crate::broker::{OpError, Wire, consume, read, short, text, uri};
 use crate::catalogue::Catalogue;
-use crate::entropy::random_id;
 use crate::model::Event;
 use crate::telemetry::Metrics;
-
-const HEARTBEAT_SECONDS: u16 = 10;
 
 /// A connection with its queue. Dropping it ends its reader and closes the connection.
 pub(super) struct Link {
     wire: Wire,
+    catalogue: Arc<Catalogue>,
     /// Binds and unbinds; the broker closes it with each refusal.
     control: Channel,
     /// Has the queue's consumer; nothing that could be refused happens on it.
@@ -47,40 +41,25 @@ impl Link {
         settings: &AmqpSettings,
         catalogue: Arc<Catalogue>,
     ) -> Result<Self, String> {
-        let mut uri: AMQPUri = settings
-            .url
-            .expose()
-            .parse()
-            .map_err(|_| "the AMQP URL cannot be read".to_owned())?;
-        uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
-        let wire = Wire::open(uri.clone(), &settings.node, catalogue.clone()).await?;
-        let control = wire.connection.create_channel().await.map_err(text)?;
-        let consuming = wire.connection.create_channel().await.map_err(text)?;
-        // A new name each time: the broker may still hold the exclusive queue of a connection whose
-        // loss it has not seen.
-        let name = format!("blackhole-{}-{}", settings.node, &random_id()[..8]);
-        let queue = ShortString::try_new(name).map_err(|error| error.to_string())?;
-        let mut arguments = FieldTable::default();
-        let max_bytes = i64::try_from(settings.queue_max_bytes).unwrap_or(i64::MAX);
-        arguments.insert(
-            "x-max-length-bytes".into(),
-            AMQPValue::LongLongInt(max_bytes),
-        );
-        let options = QueueDeclareOptions {
-            exclusive: true,
-            auto_delete: true,
-            ..QueueDeclareOptions::default()
-        };
-        consuming
-            .queue_declare(queue.clone(), options, arguments)
-            .await
-            .map_err(text)?;
+        let uri = uri(&settings.url)?;
+        let wire = Wire::open(uri.clone(), &format!("blackhole {}", settings.node)).await?;
+        let lost = |error: OpError| error.to_string();
+        let control = wire.channel().await.map_err(lost)?;
+        let consuming = wire.channel().await.map_err(lost)?;
+        let prefix = format!("blackhole-{}", settings.node);
+        let declaring = wire.own_queue(&consuming, &prefix, settings.queue_max_bytes);
+        let queue = declaring.await.map_err(lost)?;
         Ok(Self {
             wire,
             control,
             consuming,
             queue,
-            publisher: Arc::new(Publisher::new(uri, settings.node.clone(), catalogue)),
+            publisher: Arc::new(Publisher::new(
+                uri,
+                settings.node.clone(),
+                catalogue.clone(),
+            )),
+            catalogue,
             reader: None,
             lost: None,
         })
@@ -94,7 +73,7 @@ impl Link {
     /// Binds or unbinds.
     pub(super) async fn carry_out(&mut self, op: &Op) -> Result<(), OpError> {
         let first = self.try_out(op).await;
-        if let Err(OpError::Refused(_)) = first
+        if let Err(OpError::Refused(_) | OpError::NoExchange(_)) = first
             && op.bind
         {
             // The exchange may have been deleted since it was declared.
@@ -108,7 +87,8 @@ impl Link {
         let (exchange, key) = (short(op.exchange())?, short(&op.key)?);
         let (queue, arguments) = (self.queue.clone(), FieldTable::default());
         let done = if op.bind {
-            self.wire.exchange(op.exchange()).await?;
+            let ours = self.catalogue.exchange(op.exchange()).is_some();
+            self.wire.exchange(op.exchange(), ours).await?;
             let options = QueueBindOptions::default();
             self.control
                 .queue_bind(queue, exchange, key, options, arguments)
@@ -133,20 +113,9 @@ impl Link {
         metrics: &Arc<Metrics>,
         max_bytes: usize,
     ) -> Result<(), String> {
-        let options = BasicConsumeOptions {
-            no_ack: true,
-            exclusive: true,
-            ..BasicConsumeOptions::default()
-        };
-        let consuming = self.consuming.basic_consume(
-            self.queue.clone(),
-            "".into(),
-            options,
-            FieldTable::default(),
-        );
-        let consumer = consuming.await.map_err(text)?;
+        let consumer = consume(&self.consuming, self.queue.clone()).await?;
         let (ended, lost) = oneshot::channel();
-        let exchanges = self.wire.catalogue().exchanges();
+        let exchanges = self.catalogue.exchanges();
         let reader = Reader {
             names: exchanges
                 .map(|name| (name.to_owned(), Arc::from(name)))
@@ -183,7 +152,7 @@ impl Link {
             .control
             .queue_delete(self.queue.clone(), QueueDeleteOptions::default())
             .await;
-        let _ = self.wire.connection.close(200, "bye".into()).await;
+        self.wire.close().await;
     }
 }
 
@@ -220,25 +189,17 @@ impl Reader {
 
     fn accept(&self, delivery: Delivery) {
         let received = Instant::now();
-        let said = &delivery.properties;
-        let properties = Properties {
-            content_type: said.content_type().as_ref().map(ShortString::as_str),
-            content_encoding: said.content_encoding().as_ref().map(ShortString::as_str),
-            for_process: said
-                .headers()
-                .as_ref()
-                .is_some_and(|headers| headers.contains_key("Deliver-To-PID")),
-        };
-        let body = match decode(delivery.data, properties, self.max_bytes) {
+        let (from, routing_key) = (delivery.exchange.clone(), delivery.routing_key.clone());
+        let body = match read(delivery, self.max_bytes) {
             Ok(body) => body,
             Err(reason) => return self.metrics.event_dropped(reason),
         };
-        let exchange = self.names.get(delivery.exchange.as_str());
+        let exchange = self.names.get(from.as_str());
         let event = Event {
             exchange: exchange
                 .cloned()
-                .unwrap_or_else(|| Arc::from(delivery.exchange.as_str())),
-            routing_key: delivery.routing_key.into(),
+                .unwrap_or_else(|| Arc::from(from.as_str())),
+            routing_key: routing_key.into(),
             body,
             received,
         };

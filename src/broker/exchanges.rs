@@ -3,14 +3,17 @@
 
 /// The type of an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
+    /// By pattern of the routing key.
     Topic,
+    /// By the very routing key.
     Direct,
+    /// To every queue bound to it.
     Fanout,
 }
 
 /// The type of one of Kazoo's exchanges; `None` for any other name.
-pub(super) fn kazoo(name: &str) -> Option<Kind> {
+pub fn kazoo(name: &str) -> Option<Kind> {
     match name {
         "callevt" | "callmgr" | "conference" | "faxes" | "configuration" | "presence"
         | "notifications" | "im" | "registrar" | "sysconf" | "kapps" => Some(Kind::Topic),

@@ -3,22 +3,34 @@
 use std::io::Read;
 
 use flate2::read::GzDecoder;
+use lapin::message::Delivery;
+use lapin::types::ShortString;
 
 /// What the properties of a message say about its body.
 #[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Properties<'a> {
-    pub(super) content_type: Option<&'a str>,
-    pub(super) content_encoding: Option<&'a str>,
+struct Properties<'a> {
+    content_type: Option<&'a str>,
+    content_encoding: Option<&'a str>,
     /// The header `Deliver-To-PID` is there: the message is for one Erlang process.
-    pub(super) for_process: bool,
+    for_process: bool,
 }
 
-/// The text, or the reason for which the message is dropped (a label of metrics).
-pub(super) fn decode(
-    data: Vec<u8>,
-    properties: Properties<'_>,
-    max: usize,
-) -> Result<String, &'static str> {
+/// The text of a delivery, at most `max` bytes unpacked, or the reason for which it is dropped (a
+/// label of metrics).
+pub fn read(delivery: Delivery, max: usize) -> Result<String, &'static str> {
+    let said = &delivery.properties;
+    let properties = Properties {
+        content_type: said.content_type().as_ref().map(ShortString::as_str),
+        content_encoding: said.content_encoding().as_ref().map(ShortString::as_str),
+        for_process: said
+            .headers()
+            .as_ref()
+            .is_some_and(|headers| headers.contains_key("Deliver-To-PID")),
+    };
+    decode(delivery.data, properties, max)
+}
+
+fn decode(data: Vec<u8>, properties: Properties<'_>, max: usize) -> Result<String, &'static str> {
     if properties.for_process {
         return Err("for_process");
     }
