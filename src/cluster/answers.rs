@@ -24,6 +24,7 @@ pub(super) enum Job {
 }
 
 /// Does the jobs, one after the other.
+#[derive(Clone)]
 pub(super) struct Answers {
     node: Arc<dyn Node>,
     writer: Arc<Writer>,
@@ -42,10 +43,19 @@ impl Answers {
     /// Until nobody gives jobs any more.
     pub(super) async fn run(self, mut jobs: mpsc::Receiver<(Job, Outbox)>) {
         while let Some((job, outbox)) = jobs.recv().await {
-            match job {
-                Job::Request(request) => self.answer(request, outbox),
-                Job::Greet => self.greet(&outbox),
+            let answers = self.clone();
+            // A panic over one job must not leave all others unanswered.
+            let done = tokio::spawn(async move { answers.carry_out(job, outbox) });
+            if let Err(error) = done.await {
+                tracing::error!(%error, "a request of another node failed");
             }
+        }
+    }
+
+    fn carry_out(&self, job: Job, outbox: Outbox) {
+        match job {
+            Job::Request(request) => self.answer(request, outbox),
+            Job::Greet => self.greet(&outbox),
         }
     }
 

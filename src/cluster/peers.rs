@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::message::Advertisement;
 
+/// Within this time a gateway that lives answers a newcomer, with much to spare.
+const ANSWERS_NEWCOMERS: Duration = Duration::from_secs(2);
+
 /// Another node that answers for sockets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
@@ -85,17 +88,31 @@ impl Peers {
         let lifetime = from.expires * 5 / 4;
         let old = self.known.get(&key).filter(|old| old.until > now);
         let new = old.is_none();
+        let since = old.map_or(now, |old| old.since);
+        if new && from.ours {
+            self.doubt(&key.0, now);
+        }
         let known = Known {
             blackhole: from.blackhole,
             ours: from.ours,
             zone: from.zone.unwrap_or_else(|| self.zone.clone()),
-            since: old.map_or(now, |old| old.since),
+            since,
             seen: now,
             lifetime,
             until: now + lifetime,
         };
         self.known.insert(key, known);
         Heard { new, namesake }
+    }
+
+    /// A new run of a gateway has this name: an older one has most likely crashed, and nobody must wait
+    /// for it long. If it lives, it answers the newcomer.
+    fn doubt(&mut self, name: &str, now: Instant) {
+        for ((other, _), known) in &mut self.known {
+            if other == name && known.ours {
+                known.until = known.until.min(now + ANSWERS_NEWCOMERS);
+            }
+        }
     }
 
     /// Forgets those whose time is over.
@@ -235,6 +252,16 @@ mod tests {
         let mut names = peers.names(false, now);
         names.sort();
         assert_eq!(names, ["gw1", "gw2", "gw2"]);
+
+        // The older one that lives answers the newcomer; the one that crashed does not.
+        let soon = now + Duration::from_millis(300);
+        assert_eq!(peers.heard(from("gw2", "i2"), soon), Heard::default());
+        assert_eq!(peers.names(true, now + seconds(2)).len(), 3);
+        assert_eq!(peers.heard(from("gw2", "i4"), now + seconds(3)), NEW);
+        assert_eq!(peers.names(true, now + seconds(4)).len(), 4);
+        let mut names = peers.names(true, now + seconds(5));
+        names.sort();
+        assert_eq!(names, ["gw1", "gw2"]);
     }
 
     #[test]

@@ -413,6 +413,20 @@ async fn while_the_broker_is_away() {
     let b = Gateway::start(&broker.url, "gw-b", &["b1"]);
     a.sees(&["gw-b"]).await;
     b.sees(&["gw-a"]).await;
+
+    // Short of memory, it takes nothing, and says so; nothing is lost but time.
+    broker
+        .ctl(&["set_vm_memory_high_watermark", "0.000001"])
+        .await;
+    assert!(!a.cluster.tell(json!(0)).await);
+    assert!(a.cluster.connected());
+    broker.ctl(&["set_vm_memory_high_watermark", "0.4"]).await;
+    until("told", async || {
+        a.cluster.tell(json!(0)).await.then_some(())
+    })
+    .await;
+    a.sees(&["gw-b"]).await;
+
     broker.kill().await;
     until("lost", async || (!a.cluster.connected()).then_some(())).await;
     let start = Instant::now();
