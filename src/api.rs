@@ -1,19 +1,39 @@
 //! HTTP on port 8000: health, metrics, and the REST that Kazoo's tools know (kazoo-rest.md).
 //!
-//! - `router`: all routes on one page;
-//! - `envelope`: what every `/v2` answer looks like, errors included;
-//! - `request`: request ids, bodies, tokens;
 //! - `server`: connections, bounded in number and time;
+//! - `pipeline`: one request, from its head to its answer;
+//! - `routes`: all routes on one page;
+//! - `request`, `fields`: what a resource is given;
+//! - `envelope`, `page`: what it answers, errors included;
+//! - `negotiation`, `cors`, `limits`: what is the same for all;
+//! - `state`: what all share;
+//! - `documents`: the API described for machines;
 //! - then a file per resource.
 
+mod about;
+mod accounts;
+mod api_auth;
+mod cors;
+mod documents;
 mod envelope;
 mod events;
+mod fields;
 mod health;
+mod limits;
+mod negotiation;
+mod page;
+mod pipeline;
 mod request;
-mod router;
+mod routes;
 mod server;
+mod sockets;
+mod state;
+mod token_auth;
+mod tree;
 mod user_auth;
+mod users;
 mod websockets;
 
-pub use router::{ApiState, router};
+pub use pipeline::Service;
 pub use server::serve;
+pub use state::ApiState;

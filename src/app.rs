@@ -9,22 +9,25 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::net::TcpListener;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::api::{self, ApiState};
+use crate::api::{self, ApiState, Service};
 use crate::auth::{Authority, TrustedIssuer};
 use crate::catalogue::Catalogue;
+use crate::cluster::{Cluster, ClusterSettings};
 use crate::fanout::Dispatcher;
 use crate::gateway::{
     CloseReason, Handle, Registry, Shared, Transport, bind, keep_watch, serve, server_config,
 };
 use crate::index::Index;
+use crate::node::Node;
 use crate::session::Limits;
 use crate::settings::Settings;
 use crate::source::{Amqp, AmqpSettings, Bus, Ingress, Source};
-use crate::store::{FirstStart, LiveStore, Started};
+use crate::store::{FirstStart, LiveStore, News, Started};
 use crate::telemetry::Metrics;
 
 /// Events routed before the sockets' tasks get their turn.
@@ -42,12 +45,12 @@ pub struct Running {
     /// What the first start made; to be shown once.
     pub first: Option<FirstStart>,
     shared: Arc<Shared>,
+    cluster: Cluster,
     dispatcher: JoinHandle<()>,
     tasks: TaskTracker,
     stop: CancellationToken,
     window: Duration,
     reason: CloseReason,
-    _store: LiveStore,
 }
 
 /// Starts everything. An error names the part and, where one is to blame, the setting.
@@ -65,6 +68,11 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     let metrics = Arc::new(Metrics::default());
     let catalogue = Arc::new(settings.catalogue);
     let ingress = Arc::new(Ingress::new(settings.ingress_max_bytes, metrics.clone()));
+    let cluster_settings = settings.amqp.as_ref().map(|amqp| ClusterSettings {
+        url: amqp.url.clone(),
+        node: settings.node.clone(),
+        zone: amqp.zone.clone(),
+    });
     let source = match settings.amqp {
         None => Source::Embedded(Bus::new(
             catalogue.clone(),
@@ -108,6 +116,12 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         limits: Arc::new(limits),
     });
     tokio::spawn(keep_watch(shared.clone()));
+    let node = Node::new(settings.node.clone(), shared.clone(), store.clone()).await;
+    let node = Arc::new(node);
+    let cluster = cluster_settings.map_or_else(Cluster::alone, |settings| {
+        Cluster::start(settings, node.clone(), shared.metrics.clone())
+    });
+    tokio::spawn(tell(news, cluster.clone()));
     let dispatcher = tokio::spawn(dispatch(catalogue, shared.index.clone(), ingress, metrics));
 
     let tasks = TaskTracker::new();
@@ -134,13 +148,14 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     if let Some(listener) = ports.api {
         let state = ApiState::new(
             shared.clone(),
-            &settings.node,
-            settings.token_ttl,
-            settings.event_max_bytes,
+            store,
+            node,
+            cluster.clone(),
+            settings.api,
             stop.clone(),
         );
         // Health and metrics are there until the end; the process takes them with it.
-        tokio::spawn(api::serve(listener, api::router(Arc::new(state))));
+        tokio::spawn(api::serve(listener, Service::new(Arc::new(state))));
     }
     Ok(Running {
         ws,
@@ -148,6 +163,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         api,
         first,
         shared,
+        cluster,
         dispatcher,
         tasks,
         stop,
@@ -157,7 +173,6 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         } else {
             CloseReason::GoingAway
         },
-        _store: store,
     })
 }
 
@@ -173,12 +188,27 @@ impl Running {
         self.stop.cancel();
         drain::close_all(&self.shared.registry, &self.reason, self.window).await;
         drain::wait(&self.tasks).await;
+        self.cluster.stop().await;
         self.shared.source.stop().await;
     }
 
     /// Accounts, users and tokens.
     pub fn authority(&self) -> &Authority {
         &self.shared.authority
+    }
+}
+
+/// Changes made here to the other nodes.
+async fn tell(mut news: UnboundedReceiver<News>, cluster: Cluster) {
+    while let Some(news) = news.recv().await {
+        let Ok(notice) = serde_json::to_value(&news) else {
+            continue;
+        };
+        if !cluster.tell(notice).await {
+            tracing::warn!(
+                "other nodes could not be told of a change; they ask when they are back"
+            );
+        }
     }
 }
 

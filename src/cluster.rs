@@ -56,7 +56,7 @@ pub trait Node: Send + Sync + 'static {
     fn told(&self, notice: Value);
 
     /// What a node that was away has to be told; `None`: nothing.
-    fn known(&self) -> Option<Value>;
+    fn known(&self) -> Answering<'_, Option<Value>>;
 }
 
 /// An answer that takes its time.

@@ -7,7 +7,7 @@
 //! | --- | --- | --- |
 //! | words | [`model`] | everything else |
 //! | core | [`catalogue`], [`index`], [`session`], [`auth`] (less its authority), [`fanout`] (less delivery) | sockets, brokers, HTTP, the clock |
-//! | shell | [`gateway`], [`source`], [`cluster`], [`broker`], [`store`], [`api`], [`telemetry`], [`settings`], [`entropy`] | each other, but for what is named below |
+//! | shell | [`gateway`], [`source`], [`cluster`], [`broker`], [`store`], [`node`], [`api`], [`telemetry`], [`settings`], [`entropy`] | each other, but for what is named below |
 //! | whole | [`app`], [`cli`] | |
 //!
 //! Who may import whom is written down, and checked, in `tidy.rs`.
@@ -55,6 +55,7 @@ pub mod fanout;
 pub mod gateway;
 pub mod index;
 pub mod model;
+pub mod node;
 pub mod session;
 pub mod settings;
 pub mod source;

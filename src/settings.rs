@@ -53,6 +53,8 @@ pub struct Settings {
     pub kazoo_listing: bool,
     /// Life of new tokens.
     pub token_ttl: Duration,
+    /// What the API does and allows.
+    pub api: ApiSettings,
     /// Other issuers of tokens.
     pub issuers: Vec<IssuerSettings>,
     /// Paths in the file are taken from here.
@@ -80,6 +82,8 @@ pub struct AmqpChoice {
     pub wide_threshold: usize,
     /// How long an unused binding stays.
     pub unbind_delay: Duration,
+    /// Kazoo's zone that this node is in.
+    pub zone: String,
 }
 
 /// The settings of `socket.*`.
@@ -109,6 +113,27 @@ pub struct SocketSettings {
     pub max_subscriptions: usize,
     /// Origins allowed beside the same host, none and localhost; `*` allows all.
     pub origins: Vec<String>,
+}
+
+/// What the API does and allows.
+#[derive(Debug, Clone)]
+pub struct ApiSettings {
+    /// This node's name.
+    pub node: String,
+    /// Life of new tokens.
+    pub token_ttl: Duration,
+    /// Largest event, in bytes.
+    pub event_max_bytes: usize,
+    /// Web origins that browsers may call from; `*` allows all.
+    pub origins: Vec<String>,
+    /// Whether a token may stand in the query.
+    pub query_token: bool,
+    /// Whether every answer repeats the token of its request.
+    pub repeat_token: bool,
+    /// Requests without a valid token of one address: at once.
+    pub rate_burst: u32,
+    /// And a second after that.
+    pub rate_per_second: u32,
 }
 
 /// Every bad setting, a line each.
@@ -153,12 +178,23 @@ impl Settings {
                     queue_max_bytes: layers.bytes("amqp.queue_max_bytes"),
                     wide_threshold: layers.parsed("amqp.wide_threshold"),
                     unbind_delay: layers.duration("amqp.unbind_delay").unwrap_or_default(),
+                    zone: layers.text("amqp.zone").unwrap_or_default().to_owned(),
                 }),
             socket: SocketSettings::from_layers(layers),
             event_max_bytes: layers.size("event.max_bytes"),
             ingress_max_bytes: layers.size("event.max_waiting_bytes"),
             kazoo_listing: layers.parsed("compat.kazoo_listing"),
             token_ttl: layers.duration("auth.token_ttl").unwrap_or_default(),
+            api: ApiSettings {
+                node: layers.node(),
+                token_ttl: layers.duration("auth.token_ttl").unwrap_or_default(),
+                event_max_bytes: layers.size("event.max_bytes"),
+                origins: list(layers.text("api.origins")),
+                query_token: layers.parsed("api.query_token"),
+                repeat_token: layers.parsed("compat.repeat_auth_token"),
+                rate_burst: layers.parsed("api.rate_burst"),
+                rate_per_second: layers.parsed("api.rate_per_second"),
+            },
             issuers,
             base: layers.base(),
             stop_window: layers.duration("stop.window").unwrap_or_default(),
@@ -187,7 +223,6 @@ impl Settings {
 impl SocketSettings {
     fn from_layers(layers: &Layers) -> Self {
         let duration = |name| layers.duration(name).unwrap_or_default();
-        let origins = layers.text("socket.origins").unwrap_or_default();
         Self {
             handshake_timeout: duration("socket.handshake_timeout"),
             login_timeout: duration("socket.login_timeout"),
@@ -200,12 +235,16 @@ impl SocketSettings {
             rate_per_second: layers.parsed("socket.rate_per_second"),
             max_waiting_bytes: layers.size("socket.max_waiting_bytes"),
             max_subscriptions: layers.parsed("socket.max_subscriptions"),
-            origins: origins
-                .split(',')
-                .map(str::trim)
-                .filter(|o| !o.is_empty())
-                .map(str::to_owned)
-                .collect(),
+            origins: list(layers.text("socket.origins")),
         }
     }
+}
+
+/// What stands between commas.
+fn list(text: Option<&str>) -> Vec<String> {
+    let items = text.unwrap_or_default().split(',').map(str::trim);
+    items
+        .filter(|item| !item.is_empty())
+        .map(str::to_owned)
+        .collect()
 }

@@ -1,8 +1,7 @@
 //! The envelope of every `/v2` answer (kazoo-rest.md A.2, A.4, A.5; table H where we differ).
 
-use axum::http::header::{ALLOW, CONTENT_TYPE, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderName, HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Response};
+use http::header::{ALLOW, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::request::Context;
@@ -16,19 +15,37 @@ pub(super) type Answer = Result<Success, ApiError>;
 #[derive(Debug)]
 pub(super) struct Success {
     pub(super) status: StatusCode,
-    pub(super) data: Value,
+    /// `None`: there is no `data` at all.
+    pub(super) data: Option<Value>,
     /// Log-ins only.
     pub(super) auth_token: Option<Token>,
     pub(super) location: Option<String>,
+    /// Listings in pages only.
+    pub(super) page: Option<Page>,
+    /// Nodes that should have answered and did not.
+    pub(super) missing_nodes: Vec<String>,
+    /// A document as it is, without an envelope.
+    pub(super) bare: bool,
+}
+
+/// Where a listing stands (A.2).
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Page {
+    pub(super) size: usize,
+    pub(super) start_key: Option<String>,
+    pub(super) next_start_key: Option<String>,
 }
 
 impl Success {
     pub(super) fn ok(data: Value) -> Self {
         Self {
             status: StatusCode::OK,
-            data,
+            data: Some(data),
             auth_token: None,
             location: None,
+            page: None,
+            missing_nodes: Vec::new(),
+            bare: false,
         }
     }
 
@@ -43,10 +60,10 @@ impl Success {
 /// An error with Kazoo's status, message and data.
 #[derive(Debug)]
 pub(super) struct ApiError {
-    status: StatusCode,
-    message: &'static str,
+    pub(super) status: StatusCode,
+    pub(super) message: &'static str,
     data: Value,
-    header: Option<(HeaderName, &'static str)>,
+    header: Option<(HeaderName, String)>,
 }
 
 impl ApiError {
@@ -61,8 +78,13 @@ impl ApiError {
 
     /// 400 with field -> rule -> details.
     pub(super) fn validation(field: &str, rule: &str, details: Value) -> Self {
+        Self::invalid(json!({ field: { rule: details } }))
+    }
+
+    /// 400 with all that is wrong.
+    pub(super) fn invalid(data: Value) -> Self {
         Self {
-            data: json!({ field: { rule: details } }),
+            data,
             ..Self::new(StatusCode::BAD_REQUEST, "validation error", "")
         }
     }
@@ -86,15 +108,87 @@ impl ApiError {
         )
     }
 
+    /// 400: a value that is not one of a few.
+    pub(super) fn not_one_of(field: &str, allowed: &[&str], value: &str) -> Self {
+        let details = json!({
+            "message": "Value not found in enumerated list of values",
+            "target": allowed,
+            "value": value,
+        });
+        Self::validation(field, "enum", details)
+    }
+
     /// 400: the body is no JSON object.
     pub(super) fn no_json(text: &str) -> Self {
         let details = json!({"message":format!("All JSON must be valid: {text}"),"target":"body"});
         Self::validation("json", "invalid", details)
     }
 
-    /// 400: a query string that cannot be read.
-    pub(super) fn bad_query(text: &str) -> Self {
-        Self::validation("query", "invalid", json!({ "message": text }))
+    /// 401, the same for every reason.
+    pub(super) fn invalid_credentials() -> Self {
+        Self {
+            header: Some((WWW_AUTHENTICATE, "Bearer".into())),
+            ..Self::new(
+                StatusCode::UNAUTHORIZED,
+                "invalid_credentials",
+                "invalid credentials",
+            )
+        }
+    }
+
+    /// Why a token that was asked about is worth nothing (C.5).
+    pub(super) fn bad_token(status: StatusCode, name: &'static str) -> Self {
+        Self {
+            data: json!({}),
+            ..Self::new(status, name, "")
+        }
+    }
+
+    /// 403.
+    pub(super) fn forbidden() -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", "forbidden")
+    }
+
+    /// 403 with the reason.
+    pub(super) fn forbidden_because(cause: &str) -> Self {
+        Self {
+            data: json!({"message":"forbidden","cause":cause}),
+            ..Self::forbidden()
+        }
+    }
+
+    /// 404: no such path.
+    pub(super) fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", "not found")
+    }
+
+    /// 404: nothing has this id.
+    pub(super) fn bad_identifier(id: &str) -> Self {
+        Self {
+            data: json!({"message":"bad identifier","cause":id}),
+            ..Self::new(StatusCode::NOT_FOUND, "bad_identifier", "")
+        }
+    }
+
+    /// 405 with the methods that are allowed.
+    pub(super) fn invalid_method(allow: String) -> Self {
+        Self {
+            header: Some((ALLOW, allow)),
+            ..Self::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "invalid_method",
+                "method not allowed",
+            )
+        }
+    }
+
+    /// 406.
+    pub(super) fn not_acceptable() -> Self {
+        Self::new(
+            StatusCode::NOT_ACCEPTABLE,
+            "not_acceptable",
+            "only application/json can be given",
+        )
     }
 
     /// 408: the body did not come in time.
@@ -115,44 +209,19 @@ impl ApiError {
         }
     }
 
-    /// 401, the same for every reason.
-    pub(super) fn invalid_credentials() -> Self {
+    /// 415.
+    pub(super) fn unsupported_media_type() -> Self {
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "the body must be application/json",
+        )
+    }
+
+    /// 429; in so many seconds there is room again.
+    pub(super) fn too_many_requests(seconds: u64) -> Self {
         Self {
-            header: Some((WWW_AUTHENTICATE, "Bearer")),
-            ..Self::new(
-                StatusCode::UNAUTHORIZED,
-                "invalid_credentials",
-                "invalid credentials",
-            )
-        }
-    }
-
-    /// 403.
-    pub(super) fn forbidden() -> Self {
-        Self::new(StatusCode::FORBIDDEN, "forbidden", "forbidden")
-    }
-
-    /// 404.
-    pub(super) fn not_found() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not_found", "not found")
-    }
-
-    /// 405 with the methods that are allowed.
-    pub(super) fn invalid_method(allow: &'static str) -> Self {
-        Self {
-            header: Some((ALLOW, allow)),
-            ..Self::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "invalid_method",
-                "method not allowed",
-            )
-        }
-    }
-
-    /// 429.
-    pub(super) fn too_many_requests() -> Self {
-        Self {
-            header: Some((RETRY_AFTER, "1")),
+            header: Some((RETRY_AFTER, seconds.max(1).to_string())),
             ..Self::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 "too_many_requests",
@@ -164,7 +233,7 @@ impl ApiError {
     /// 503.
     pub(super) fn unavailable(text: &str) -> Self {
         Self {
-            header: Some((RETRY_AFTER, "1")),
+            header: Some((RETRY_AFTER, "1".into())),
             ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", text)
         }
     }
@@ -179,16 +248,50 @@ impl ApiError {
     }
 }
 
+/// An answer in its envelope: status, headers of its own, body.
+pub(super) struct Enveloped {
+    pub(super) status: StatusCode,
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(super) body: Value,
+    /// Holds a token: must not be compressed beside what a client chose.
+    pub(super) secret: bool,
+}
+
 /// Puts an answer into its envelope.
-pub(super) fn respond(context: &Context, answer: Answer) -> Response {
+pub(super) fn envelope(context: &Context, answer: Answer) -> Enveloped {
     let mut body = Map::new();
-    let mut headers: Vec<(HeaderName, String)> = vec![(CONTENT_TYPE, "application/json".into())];
+    let mut headers: Vec<(HeaderName, String)> = Vec::new();
+    let mut secret = false;
     let status = match answer {
+        Ok(success) if success.bare => {
+            return Enveloped {
+                status: success.status,
+                headers: Vec::new(),
+                body: success.data.unwrap_or_default(),
+                secret,
+            };
+        }
         Ok(success) => {
-            body.insert("data".into(), success.data);
+            if let Some(data) = success.data {
+                body.insert("data".into(), data);
+            }
             body.insert("status".into(), "success".into());
-            if let Some(token) = success.auth_token {
+            let token = success.auth_token.or_else(|| context.repeated_token());
+            if let Some(token) = token {
                 body.insert("auth_token".into(), token.expose().into());
+                secret = true;
+            }
+            if let Some(page) = success.page {
+                body.insert("page_size".into(), page.size.into());
+                for (name, key) in [
+                    ("start_key", page.start_key),
+                    ("next_start_key", page.next_start_key),
+                ] {
+                    body.extend(key.map(|key| (name.to_owned(), key.into())));
+                }
+            }
+            if !success.missing_nodes.is_empty() {
+                body.insert("missing_nodes".into(), success.missing_nodes.into());
             }
             headers.extend(success.location.map(|location| (LOCATION, location)));
             success.status
@@ -198,25 +301,23 @@ pub(super) fn respond(context: &Context, answer: Answer) -> Response {
             body.insert("status".into(), "error".into());
             body.insert("error".into(), error.status.as_str().into());
             body.insert("message".into(), error.message.into());
-            headers.extend(error.header.map(|(name, value)| (name, value.to_owned())));
+            headers.extend(error.header);
             error.status
         }
     };
     body.insert("request_id".into(), context.request_id.as_str().into());
     body.insert("node".into(), context.node.as_str().into());
     body.insert("timestamp".into(), iso8601(unix_now()).into());
+    let tokens = json!({"consumed":1,"remaining":context.remaining});
+    body.insert("tokens".into(), tokens);
     if context.caller.is_some() {
         body.insert("version".into(), env!("CARGO_PKG_VERSION").into());
     }
-    headers.push((
-        HeaderName::from_static("x-request-id"),
-        context.request_id.clone(),
-    ));
-    let mut response = (status, Value::from(body).to_string()).into_response();
-    for (name, value) in headers {
-        if let Ok(value) = HeaderValue::try_from(value) {
-            response.headers_mut().insert(name, value);
-        }
+    let readable = |(name, value)| Some((name, HeaderValue::try_from(value).ok()?));
+    Enveloped {
+        status,
+        headers: headers.into_iter().filter_map(readable).collect(),
+        body: body.into(),
+        secret,
     }
-    response
 }

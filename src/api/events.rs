@@ -2,26 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use axum::body::Body;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::envelope::{Answer, ApiError, Success};
-use super::request::{Context, bytes};
-use super::router::ApiState;
+use super::request::Request;
 use crate::source::{MAX_KEY, Publication, SourceError};
 
-/// Bytes of a body beside its event.
-const ENVELOPE: usize = 4096;
-
 /// Answers whether some queue took the event: nobody may have subscribed to it.
-pub(super) async fn publish(state: &ApiState, context: &Context, body: Body) -> Answer {
-    if !context.caller()?.superduper {
-        return Err(ApiError::forbidden());
-    }
-    let most = state.event_max_bytes;
-    let body = bytes(body, most.saturating_add(ENVELOPE)).await?;
-    let envelope = members(&body)?;
+pub(super) async fn publish(request: &Request) -> Answer {
+    let envelope = members(&request.body)?;
     let found = envelope
         .iter()
         .find(|(key, _)| key.eq_ignore_ascii_case("data"));
@@ -34,6 +24,7 @@ pub(super) async fn publish(state: &ApiState, context: &Context, body: Body) -> 
         .get("payload")
         .ok_or_else(|| ApiError::required("payload"))?;
     object("payload", payload)?;
+    let most = request.state.settings.event_max_bytes;
     if payload.get().len() > most {
         return Err(ApiError::too_large(most));
     }
@@ -42,13 +33,13 @@ pub(super) async fn publish(state: &ApiState, context: &Context, body: Body) -> 
         routing_key,
         body: payload.get().to_owned(),
     };
-    match state.shared.source.publish(publication).await {
+    match request.state.shared.source.publish(publication).await {
         Ok(routed) => Ok(Success::created(json!({ "routed": routed }))),
         Err(SourceError::NoExchange(name)) => {
             let details = json!({"message":"exchange does not exist","value":name});
             Err(ApiError::validation("exchange", "not_found", details))
         }
-        Err(error) => Err(ApiError::unavailable(&error.to_string())),
+        Err(error) => Err(ApiError::unavailable(&error.told())),
     }
 }
 

@@ -1,11 +1,13 @@
 //! Health and metrics, for machines that watch.
 
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
-use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE};
+use http::{HeaderValue, StatusCode};
+use http_body_util::Full;
 use serde_json::json;
 
-use super::router::ApiState;
+use super::pipeline::Response;
+use super::state::ApiState;
 use crate::model::clock::iso8601;
 
 /// The process lives.
@@ -23,6 +25,8 @@ pub(super) fn readyz(state: &ApiState) -> Response {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
+    let peers = state.cluster.peers();
+    let others: Vec<&str> = peers.iter().map(|peer| peer.name.as_str()).collect();
     let body = json!({
         "ready": ready,
         "stopping": stopping,
@@ -34,6 +38,10 @@ pub(super) fn readyz(state: &ApiState) -> Response {
             "refused_bindings": source.refused,
             "error": source.error,
         },
+        "nodes": {
+            "connected": state.cluster.connected(),
+            "others": others,
+        },
         "sockets": state.shared.registry.len(),
     });
     json_response(status, &body)
@@ -42,14 +50,26 @@ pub(super) fn readyz(state: &ApiState) -> Response {
 /// Prometheus' text format.
 pub(super) fn metrics(state: &ApiState) -> Response {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(CONTENT_TYPE, kind)], state.shared.metrics.text()).into_response()
+    response(StatusCode::OK, kind, state.shared.metrics.text())
+}
+
+/// All that these pages can do is to be read.
+pub(super) fn wrong_method() -> Response {
+    let body = json!({"status":"error","message":"method not allowed"});
+    let mut response = json_response(StatusCode::METHOD_NOT_ALLOWED, &body);
+    let allow = HeaderValue::from_static("GET, HEAD");
+    response.headers_mut().insert(ALLOW, allow);
+    response
 }
 
 fn json_response(status: StatusCode, body: &serde_json::Value) -> Response {
-    (
-        status,
-        [(CONTENT_TYPE, "application/json")],
-        body.to_string(),
-    )
-        .into_response()
+    response(status, "application/json", body.to_string())
+}
+
+fn response(status: StatusCode, kind: &'static str, body: String) -> Response {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static(kind);
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
 }

@@ -1,23 +1,19 @@
-//! What every `/v2` request brings: its id, its caller's token, its body.
+//! What a resource is given: who asks, the values of path and query, the body's data.
 
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::body::{Body, Bytes, to_bytes};
-use axum::http::HeaderMap;
-use axum::http::header::AUTHORIZATION;
-use http_body_util::LengthLimitError;
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
 use serde_json::{Map, Value};
-use tokio::time::timeout;
 
 use super::envelope::ApiError;
-use super::router::ApiState;
+use super::state::ApiState;
+use crate::auth::{AccountRecord, Directory, PrivLevel};
 use crate::entropy::random_id;
 use crate::model::clock::unix_now;
-use crate::model::{Identity, Token};
-
-/// For a whole body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+use crate::model::{AccountId, Identity, Token};
 
 /// Who asks, and what the envelope repeats.
 #[derive(Debug)]
@@ -28,30 +24,150 @@ pub(super) struct Context {
     pub(super) node: Arc<String>,
     /// Of a valid token; a bad one is as none.
     pub(super) caller: Option<Identity>,
+    /// Requests that the caller's address has left before 429.
+    pub(super) remaining: u32,
+    /// The token as it came, if answers are to repeat it.
+    repeat: Option<Token>,
 }
 
 impl Context {
-    pub(super) fn new(state: &ApiState, headers: &HeaderMap) -> Self {
-        let given = headers
-            .get("x-request-id")
-            .and_then(|value| value.to_str().ok());
-        let token = token(headers);
-        let identity =
-            token.and_then(|token| state.shared.authority.verify(&token, unix_now()).ok());
+    pub(super) fn new(state: &ApiState, headers: &HeaderMap, query: &Query) -> Self {
+        let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        let in_query = state
+            .settings
+            .query_token
+            .then(|| query.get("auth_token"))
+            .flatten();
+        let token = token(headers, in_query);
+        let verify = |token: &Token| state.shared.authority.verify(token, unix_now()).ok();
+        let wanted = header("x-auth-account-id");
+        let caller = token
+            .as_ref()
+            .and_then(verify)
+            .filter(|caller| wanted.is_none_or(|wanted| wanted == caller.account.as_str()));
         Self {
-            request_id: given
+            request_id: header("x-request-id")
                 .filter(|id| is_sane(id))
                 .map_or_else(random_id, str::to_owned),
             node: state.node.clone(),
-            caller: identity,
+            caller,
+            remaining: 0,
+            repeat: token.filter(|_| state.settings.repeat_token),
         }
     }
 
+    /// For the setting `compat.repeat_auth_token`: the token of a request that had a good one.
+    pub(super) fn repeated_token(&self) -> Option<Token> {
+        self.repeat.clone().filter(|_| self.caller.is_some())
+    }
+}
+
+/// The query string's values, decoded. The first of a name counts.
+#[derive(Debug, Default)]
+pub(super) struct Query(Vec<(String, String)>);
+
+impl Query {
+    pub(super) fn parse(text: Option<&str>) -> Self {
+        let pairs = form_urlencoded::parse(text.unwrap_or_default().as_bytes());
+        Self(pairs.into_owned().collect())
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        let mut pairs = self.0.iter();
+        pairs
+            .find(|(found, _)| found == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// `true` or `false`; false when it is not there.
+    pub(super) fn flag(&self, name: &str) -> Result<bool, ApiError> {
+        match self.get(name) {
+            None | Some("false") => Ok(false),
+            Some("true" | "") => Ok(true),
+            Some(other) => Err(ApiError::not_one_of(name, &["true", "false"], other)),
+        }
+    }
+}
+
+/// A request that passed everything that is the same for all resources.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) state: Arc<ApiState>,
+    pub(super) context: Context,
+    /// The client's address.
+    pub(super) peer: IpAddr,
+    /// Values of the path's holes, by their names.
+    pub(super) path: Vec<(String, String)>,
+    pub(super) query: Query,
+    /// Empty for methods that have none.
+    pub(super) body: Bytes,
+}
+
+impl Request {
     /// The caller, who must have a token.
     pub(super) fn caller(&self) -> Result<&Identity, ApiError> {
-        self.caller
+        self.context
+            .caller
             .as_ref()
             .ok_or_else(ApiError::invalid_credentials)
+    }
+
+    /// A value of the path.
+    pub(super) fn part(&self, name: &str) -> &str {
+        let mut parts = self.path.iter();
+        parts
+            .find(|(found, _)| found == name)
+            .map_or("", |(_, value)| value)
+    }
+
+    /// The account in the path, which the caller may see: its own or one below, any for super-duper
+    /// admins. It may be known to an issuer of tokens only.
+    pub(super) fn account(&self) -> Result<AccountId, ApiError> {
+        let caller = self.caller()?;
+        let text = self.part("account_id");
+        let account = AccountId::parse(text).ok_or_else(|| ApiError::bad_identifier(text))?;
+        let directory = self.state.shared.authority.directory();
+        if caller.superduper && directory.account(&account).is_none() {
+            return Err(ApiError::bad_identifier(text));
+        }
+        // The same answer for another's account and for none: nobody learns which ids exist.
+        if !caller.superduper && !directory.is_within(&account, &caller.account) {
+            return Err(ApiError::forbidden());
+        }
+        Ok(account)
+    }
+
+    /// The same, of an account that is known here.
+    pub(super) fn known_account<'d>(
+        &self,
+        directory: &'d Directory,
+    ) -> Result<&'d AccountRecord, ApiError> {
+        let account = self.account()?;
+        let found = directory.account(&account);
+        found.ok_or_else(|| ApiError::bad_identifier(account.as_str()))
+    }
+
+    /// Whether the caller may change things: a token of the account as such, or of an admin.
+    pub(super) fn is_admin(&self) -> Result<bool, ApiError> {
+        let Some(owner) = &self.caller()?.owner else {
+            return Ok(true);
+        };
+        let directory = self.state.shared.authority.directory();
+        let user = directory.user(owner);
+        Ok(user.is_some_and(|user| user.priv_level == PrivLevel::Admin))
+    }
+
+    /// As [`Request::is_admin`], as an error.
+    pub(super) fn admin(&self) -> Result<(), ApiError> {
+        if self.is_admin()? {
+            return Ok(());
+        }
+        Err(ApiError::forbidden_because("priv_level admin is needed"))
+    }
+
+    /// The `data` of the body's envelope (A.7).
+    pub(super) fn data(&self) -> Result<Map<String, Value>, ApiError> {
+        data(&self.body)
     }
 }
 
@@ -61,29 +177,27 @@ fn is_sane(id: &str) -> bool {
     (1..=128).contains(&id.len()) && id.chars().all(plain)
 }
 
-/// The token from `X-Auth-Token`, or else from `Authorization: Bearer`.
-fn token(headers: &HeaderMap) -> Option<Token> {
-    let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let bearer = || header(AUTHORIZATION.as_str())?.strip_prefix("Bearer ");
-    header("x-auth-token").or_else(bearer).map(Token::new)
+/// The first that is there counts, even if it is empty or wrong: `X-Auth-Token`,
+/// `Authorization: Bearer`, and where that is allowed the query (A.9).
+fn token(headers: &HeaderMap, in_query: Option<&str>) -> Option<Token> {
+    let header = |name| headers.get(name).map(|value| value.to_str().unwrap_or(""));
+    let bearer = || header(AUTHORIZATION.as_str()).map(|value| strip_scheme(value).unwrap_or(""));
+    header("x-auth-token")
+        .or_else(bearer)
+        .or(in_query)
+        .map(Token::new)
 }
 
-/// A body's bytes, bounded in number and time.
-pub(super) async fn bytes(body: Body, most: usize) -> Result<Bytes, ApiError> {
-    let read = timeout(BODY_TIMEOUT, to_bytes(body, most)).await;
-    let read = read.map_err(|_| ApiError::too_slow())?;
-    read.map_err(|error| {
-        let cause = error.into_inner();
-        if cause.is::<LengthLimitError>() {
-            ApiError::too_large(most)
-        } else {
-            ApiError::no_json("the body cannot be read")
-        }
-    })
+/// The scheme's case does not matter (RFC 9110, 11.1).
+fn strip_scheme(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// The `data` of a body's envelope (A.7).
-pub(super) fn data(body: &[u8]) -> Result<Map<String, Value>, ApiError> {
+fn data(body: &[u8]) -> Result<Map<String, Value>, ApiError> {
+    if body.is_empty() {
+        return Ok(Map::new());
+    }
     let envelope: Value =
         serde_json::from_slice(body).map_err(|error| ApiError::no_json(&error.to_string()))?;
     let Value::Object(envelope) = envelope else {
@@ -97,18 +211,6 @@ pub(super) fn data(body: &[u8]) -> Result<Map<String, Value>, ApiError> {
         Some((_, Value::Object(data))) => Ok(data),
         None | Some((_, Value::Null)) => Err(ApiError::required("data")),
         Some((_, other)) => Err(ApiError::wrong_type("data", "object", &other)),
-    }
-}
-
-/// A text of the data, if it is there.
-pub(super) fn text<'d>(
-    data: &'d Map<String, Value>,
-    field: &str,
-) -> Result<Option<&'d str>, ApiError> {
-    match data.get(field) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(other) => Err(ApiError::wrong_type(field, "string", other)),
     }
 }
 
@@ -127,10 +229,24 @@ mod tests {
     #[test]
     fn where_tokens_are() {
         let mut headers = HeaderMap::new();
-        assert_eq!(token(&headers), None);
-        headers.insert(AUTHORIZATION, "Bearer a".parse().expect("a value"));
-        assert_eq!(token(&headers), Some(Token::new("a")));
+        assert_eq!(token(&headers, None), None);
+        assert_eq!(token(&headers, Some("q")), Some(Token::new("q")));
+        headers.insert(AUTHORIZATION, "bearer a".parse().expect("a value"));
+        assert_eq!(token(&headers, Some("q")), Some(Token::new("a")));
+        headers.insert(AUTHORIZATION, "Basic a".parse().expect("a value"));
+        assert_eq!(token(&headers, Some("q")), Some(Token::new("")));
         headers.insert("x-auth-token", "b".parse().expect("a value"));
-        assert_eq!(token(&headers), Some(Token::new("b")));
+        assert_eq!(token(&headers, Some("q")), Some(Token::new("b")));
+    }
+
+    #[test]
+    fn query_values() {
+        let query = Query::parse(Some("a=1%2F2&b&a=3&c=x+y"));
+        assert_eq!(query.get("a"), Some("1/2"));
+        assert_eq!(query.get("c"), Some("x y"));
+        assert_eq!(query.get("d"), None);
+        assert!(query.flag("b").is_ok_and(|flag| flag));
+        assert!(query.flag("d").is_ok_and(|flag| !flag));
+        assert!(query.flag("a").is_err());
     }
 }

@@ -1,21 +1,18 @@
 //! Serves HTTP connections, bounded in number and in time: whoever sends half a request is cut.
 
-use std::net::SocketAddr;
+use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::{ConnectInfo, Request};
-use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
-use tower_service::Service;
 
+use super::pipeline::Service;
 use crate::gateway::Addresses;
 
 /// Connections at a time; more wait in the port's queue.
@@ -30,7 +27,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const RECOVER: Duration = Duration::from_millis(500);
 
 /// Serves for as long as the process lives.
-pub async fn serve(listener: TcpListener, router: Router) {
+pub async fn serve(listener: TcpListener, service: Service) {
+    let service = Arc::new(service);
     let permits = Arc::new(Semaphore::new(MOST));
     let addresses = Arc::new(Addresses::default());
     loop {
@@ -50,13 +48,11 @@ pub async fn serve(listener: TcpListener, router: Router) {
             tracing::debug!(%peer, "too many HTTP connections of one address");
             continue;
         }
-        let router = router.clone();
+        let service = service.clone();
         tokio::spawn(async move {
-            let answer = service_fn(move |mut request: Request<Incoming>| {
-                request
-                    .extensions_mut()
-                    .insert(ConnectInfo::<SocketAddr>(peer));
-                router.clone().call(request)
+            let answer = service_fn(move |request| {
+                let service = service.clone();
+                async move { Ok::<_, Infallible>(service.answer(peer, request).await) }
             });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())

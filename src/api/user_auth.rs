@@ -2,41 +2,37 @@
 
 use std::net::IpAddr;
 
-use axum::body::Body;
 use serde_json::{Map, Value, json};
 
+use super::about::about;
 use super::envelope::{Answer, ApiError, Success};
-use super::request::{bytes, data, text};
-use super::router::ApiState;
+use super::fields::Fields;
+use super::request::Request;
+use super::state::ApiState;
 use crate::auth::credentials::{Method, same, slow_hash};
 use crate::auth::{AccountRecord, Directory, NewToken, UserRecord};
 use crate::entropy::random_id;
 use crate::model::clock::unix_now;
+use crate::model::{AccountId, client_network};
 
-const MAX_BODY: usize = 64 * 1024;
 /// Accounts of one name that are tried; each costs a slow hash.
 const MAX_ACCOUNTS: usize = 8;
 
 /// The same answer, after the same work, for an unknown account, an unknown user and a wrong
 /// password.
-pub(super) async fn log_in(state: &ApiState, address: IpAddr, body: Body) -> Answer {
-    if !state.may_try(address) {
-        state.shared.metrics.login("limited");
-        return Err(ApiError::too_many_requests());
-    }
-    let data = data(&bytes(body, MAX_BODY).await?)?;
-    let method = method(&data)?;
-    let credentials = credentials(&data)?.to_lowercase();
+pub(super) async fn log_in(request: &Request) -> Answer {
+    let state = &request.state;
+    let address = request.peer;
+    limit_address(state, address)?;
+    let (method, credentials, data) = read(request.data()?)?;
     let directory = state.shared.authority.directory();
-    let accounts = accounts(&directory, &data)?;
+    let (accounts, named) = accounts(&directory, &data);
+    limit_accounts(state, &accounts, &named)?;
 
     let salts: Vec<[u8; 16]> = if accounts.is_empty() {
         vec![[0; 16]]
     } else {
         accounts.iter().map(|account| account.salt).collect()
-    };
-    let Ok(_permit) = state.logins.acquire().await else {
-        return Err(ApiError::fault());
     };
     let hashing = move || {
         salts
@@ -44,93 +40,126 @@ pub(super) async fn log_in(state: &ApiState, address: IpAddr, body: Body) -> Ans
             .map(|salt| slow_hash(&credentials, salt))
             .collect::<Vec<_>>()
     };
-    let hashes = tokio::task::spawn_blocking(hashing)
-        .await
-        .map_err(|_| ApiError::fault())?;
+    let hashes = state.slowly(hashing).await?;
     let found = accounts.iter().zip(&hashes).find_map(|(account, hash)| {
         let user = user_with(&directory, account, method, hash)?;
         Some((*account, user))
     });
     let Some((account, user)) = found else {
-        state.shared.metrics.login("failed");
-        tracing::info!(%address, "log-in failed");
-        return Err(ApiError::invalid_credentials());
+        return Err(failed(state, address));
     };
-    if !account.enabled {
-        let details = json!({"message":"account disabled"});
-        return Err(ApiError::validation("account", "disabled", details));
-    }
-    let expires_at = unix_now() + state.token_ttl.as_secs();
-    let token = state
-        .shared
-        .authority
-        .issue(NewToken {
-            account,
-            owner: Some(&user.id),
-            method: "cb_user_auth",
-            expires_at,
-            id: random_id(),
-        })
-        .map_err(|_| ApiError::fault())?;
-    state.shared.metrics.login("success");
+    check_enabled(account)?;
+    let token = issue(state, account, Some(&user.id), "cb_user_auth")?;
     Ok(Success {
         auth_token: Some(token),
         location: Some(format!("/v2/user_auth/{}", user.id)),
-        ..Success::created(about(&directory, account, user))
+        ..Success::created(about(&directory, &account.id, Some(user), Some(&user.id)))
     })
 }
 
-fn method(data: &Map<String, Value>) -> Result<Method, ApiError> {
-    match text(data, "method")? {
-        None | Some("md5") => Ok(Method::Md5),
-        Some("sha") => Ok(Method::Sha1),
-        Some(other) => {
-            let details = json!({
-                "message": "Value not found in enumerated list of values",
-                "target": ["md5", "sha"],
-                "value": other,
-            });
-            Err(ApiError::validation("method", "enum", details))
-        }
-    }
+/// 429 when an address has tried too often.
+pub(super) fn limit_address(state: &ApiState, address: IpAddr) -> Result<(), ApiError> {
+    limited(state, state.attempts.take(client_network(address)))
 }
 
-/// Never repeated in an error.
-fn credentials(data: &Map<String, Value>) -> Result<&str, ApiError> {
-    let wrong =
-        |rule, message| ApiError::validation("credentials", rule, json!({ "message": message }));
-    match data.get("credentials") {
-        None | Some(Value::Null) => Err(ApiError::required("credentials")),
-        Some(Value::String(text)) if text.is_empty() => {
-            Err(wrong("minLength", "String must be at least 1 characters"))
-        }
-        Some(Value::String(text)) if text.len() > 64 => Err(wrong(
-            "maxLength",
-            "String must not be more than 64 characters",
-        )),
-        Some(Value::String(text)) => Ok(text),
-        Some(_) => Err(wrong("type", "Value did not match type(s): string")),
+fn limit_accounts(
+    state: &ApiState,
+    accounts: &[&AccountRecord],
+    named: &str,
+) -> Result<(), ApiError> {
+    // One that is not known has a bucket as well: nobody learns which accounts exist.
+    if accounts.is_empty() {
+        let name: String = named.chars().take(128).collect();
+        return limited(state, state.attempts_at.take(format!("?{name}")));
     }
+    accounts
+        .iter()
+        .try_for_each(|account| limited(state, state.attempts_at.take(account.id.to_string())))
 }
 
-/// By realm, else by name; each falls through when nothing is found.
+fn limited(state: &ApiState, taken: Result<u32, u64>) -> Result<(), ApiError> {
+    taken.map(drop).map_err(|seconds| {
+        state.shared.metrics.login("limited");
+        ApiError::too_many_requests(seconds)
+    })
+}
+
+/// Counts and logs a log-in that failed.
+pub(super) fn failed(state: &ApiState, address: IpAddr) -> ApiError {
+    state.shared.metrics.login("failed");
+    tracing::info!(%address, "log-in failed");
+    ApiError::invalid_credentials()
+}
+
+/// Only who knows the password, or the key, is told.
+pub(super) fn check_enabled(account: &AccountRecord) -> Result<(), ApiError> {
+    if account.enabled {
+        return Ok(());
+    }
+    let details = json!({"message":"account disabled"});
+    Err(ApiError::validation("account", "disabled", details))
+}
+
+/// A token for whoever logged in.
+pub(super) fn issue(
+    state: &ApiState,
+    account: &AccountRecord,
+    owner: Option<&str>,
+    method: &str,
+) -> Result<crate::model::Token, ApiError> {
+    let token = state.shared.authority.issue(NewToken {
+        account,
+        owner,
+        method,
+        expires_at: unix_now() + state.settings.token_ttl.as_secs(),
+        id: random_id(),
+    });
+    let token = token.map_err(|_| ApiError::fault())?;
+    state.shared.metrics.login("success");
+    Ok(token)
+}
+
+/// Method, credentials in lower case, and the rest.
+fn read(data: Map<String, Value>) -> Result<(Method, String, Map<String, Value>), ApiError> {
+    let mut fields = Fields::new(data);
+    let credentials = fields.secret("credentials", 1..=64, true);
+    let method = fields.choice("method", &["md5", "sha"], |text| match text {
+        "md5" => Some(Method::Md5),
+        "sha" => Some(Method::Sha1),
+        _ => None,
+    });
+    for field in ["account_name", "account_id"] {
+        fields.text(field, 1..=128);
+    }
+    for field in ["account_realm", "realm"] {
+        fields.text(field, 4..=253);
+    }
+    let data = fields.done()?;
+    let credentials = credentials.unwrap_or_default().to_lowercase();
+    Ok((method.unwrap_or(Method::Md5), credentials, data))
+}
+
+/// By realm, else by id, else by name; each falls through when nothing is found. Also the text by
+/// which it was looked for.
 fn accounts<'d>(
     directory: &'d Directory,
     data: &Map<String, Value>,
-) -> Result<Vec<&'d AccountRecord>, ApiError> {
-    let realm = match text(data, "account_realm")? {
-        Some(realm) => Some(realm),
-        None => text(data, "realm")?,
-    };
-    let name = text(data, "account_name")?;
+) -> (Vec<&'d AccountRecord>, String) {
+    let text = |field: &str| data.get(field).and_then(Value::as_str);
+    let realm = text("account_realm").or_else(|| text("realm"));
+    let name = text("account_name");
+    let named = [realm, text("account_id"), name];
+    let key = named.into_iter().flatten().next().unwrap_or_default();
     if let Some(account) = realm.and_then(|realm| directory.by_realm(realm)) {
-        return Ok(vec![account]);
+        return (vec![account], key.to_lowercase());
     }
-    Ok(name
-        .into_iter()
-        .flat_map(|name| directory.by_name(name))
-        .take(MAX_ACCOUNTS)
-        .collect())
+    let ids = [text("account_id"), name].into_iter().flatten();
+    let mut by_id = ids.filter_map(|id| directory.account(&AccountId::parse(id)?));
+    if let Some(account) = by_id.next() {
+        return (vec![account], key.to_lowercase());
+    }
+    let by_name = name.into_iter().flat_map(|name| directory.by_name(name));
+    (by_name.take(MAX_ACCOUNTS).collect(), key.to_lowercase())
 }
 
 fn user_with<'d>(
@@ -143,22 +172,4 @@ fn user_with<'d>(
         .users_of(&account.id)
         .filter(|user| user.enabled)
         .find(|user| same(user.hashes.of(method), hash))
-}
-
-/// What Monster UI reads of a log-in (kazoo-rest.md H).
-fn about(directory: &Directory, account: &AccountRecord, user: &UserRecord) -> Value {
-    let master = directory.master().map(|master| master.id.as_str());
-    json!({
-        "account_id": account.id.as_str(),
-        "owner_id": user.id,
-        "account_name": account.name,
-        "language": "en-US",
-        "is_reseller": master == Some(account.id.as_str()),
-        "reseller_id": master,
-        "is_master_account": master == Some(account.id.as_str()),
-        "cluster_id": directory.cluster_id,
-        "capabilities": {"voicemail":{"transcription":{"available":false,"default":false}}},
-        "ui_config": {},
-        "apps": [],
-    })
 }

@@ -3,25 +3,19 @@
 use serde_json::{Map, Value, json};
 
 use super::envelope::{Answer, ApiError, Success};
-use crate::catalogue::Catalogue;
+use super::request::Request;
+use crate::catalogue::Entry;
 
 /// By category: objects ready to paste, or with `format=list` Kazoo's own plain texts.
-pub(super) fn catalogue(catalogue: &Catalogue, format: Option<&str>) -> Answer {
-    let plain = match format {
+pub(super) async fn catalogue(request: &Request) -> Answer {
+    let plain = match request.query.get("format") {
         None | Some("objects") => false,
         Some("list") => true,
-        Some(other) => {
-            let details = json!({
-                "message": "Value not found in enumerated list of values",
-                "target": ["objects", "list"],
-                "value": other,
-            });
-            return Err(ApiError::validation("format", "enum", details));
-        }
+        Some(other) => return Err(ApiError::not_one_of("format", &["objects", "list"], other)),
     };
     let mut data = Map::new();
-    for section in catalogue.sections() {
-        let entry = |entry: crate::catalogue::Entry<'_>| {
+    for section in request.state.shared.catalogue.sections() {
+        let entry = |entry: Entry<'_>| {
             if plain {
                 Value::from(entry.template)
             } else {

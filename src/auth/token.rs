@@ -147,7 +147,7 @@ impl Claims {
 }
 
 /// SHA-256 of a text.
-pub(super) fn sha256(text: &str) -> [u8; 32] {
+pub fn sha256(text: &str) -> [u8; 32] {
     let mut hash = [0; 32];
     hash.copy_from_slice(digest::digest(&digest::SHA256, text.as_bytes()).as_ref());
     hash

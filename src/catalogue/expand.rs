@@ -108,6 +108,12 @@ impl Catalogue {
         })
     }
 
+    /// Whether the binding's category may be subscribed to now.
+    pub fn is_started(&self, plan: &Plan) -> bool {
+        let name = &self.categories[plan.category].name;
+        !self.stopped.load().contains(name)
+    }
+
     /// The subscriptions of a valid binding for an account. The error is the protocol's text.
     pub fn expand(
         &self,

@@ -27,10 +27,12 @@ pub struct Entry<'a> {
 }
 
 impl Catalogue {
-    /// Everything that can be asked for, in the order of the file.
+    /// Everything that can be asked for now, in the order of the file.
     pub fn sections(&self) -> Vec<Section<'_>> {
+        let stopped = self.stopped.load();
         self.categories
             .iter()
+            .filter(|category| !stopped.contains(&category.name))
             .map(|category| Section {
                 category: &category.name,
                 about: &category.about,

@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
+use arc_swap::ArcSwap;
+
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -113,6 +115,7 @@ impl Catalogue {
         let mut catalogue = Self {
             categories: Vec::new(),
             exchanges: HashMap::new(),
+            stopped: ArcSwap::default(),
         };
         catalogue.add(BUILTIN)?;
         catalogue.add(settings_file)?;

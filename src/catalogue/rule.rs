@@ -1,7 +1,9 @@
 //! The rules in force, checked: what `parse.rs` makes of the TOML.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use serde::Deserialize;
 
 /// What stands for the month in a subscription key of a monthly database. No real month looks so.
@@ -15,6 +17,8 @@ pub(super) const ACCOUNT_HOLES: [&str; 4] = ["account", "realm", "db", "modb"];
 pub struct Catalogue {
     pub(super) categories: Vec<Category>,
     pub(super) exchanges: HashMap<String, Exchange>,
+    /// Names of categories that nobody may subscribe to for now.
+    pub(super) stopped: ArcSwap<Vec<String>>,
 }
 
 /// A topic exchange from which events come, and how to read them.
@@ -135,6 +139,22 @@ impl Catalogue {
     /// Names of all exchanges from which a category takes events.
     pub fn exchanges(&self) -> impl Iterator<Item = &str> {
         self.exchanges.keys().map(String::as_str)
+    }
+
+    /// Whether there is a category of this name.
+    pub fn has(&self, category: &str) -> bool {
+        self.categories.iter().any(|known| known.name == category)
+    }
+
+    /// Categories that nobody may subscribe to from now on; all others may be subscribed to. What is
+    /// subscribed already stays.
+    pub fn stop(&self, categories: Vec<String>) {
+        self.stopped.store(Arc::new(categories));
+    }
+
+    /// Names of the categories that nobody may subscribe to.
+    pub fn stopped(&self) -> Arc<Vec<String>> {
+        self.stopped.load_full()
     }
 }
 

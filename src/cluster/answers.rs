@@ -45,21 +45,21 @@ impl Answers {
         while let Some((job, outbox)) = jobs.recv().await {
             let answers = self.clone();
             // A panic over one job must not leave all others unanswered.
-            let done = tokio::spawn(async move { answers.carry_out(job, outbox) });
+            let done = tokio::spawn(async move { answers.carry_out(job, outbox).await });
             if let Err(error) = done.await {
                 tracing::error!(%error, "a request of another node failed");
             }
         }
     }
 
-    fn carry_out(&self, job: Job, outbox: Outbox) {
+    async fn carry_out(&self, job: Job, outbox: Outbox) {
         match job {
-            Job::Request(request) => self.answer(request, outbox),
-            Job::Greet => self.greet(&outbox),
+            Job::Request(request) => self.answer(request, outbox).await,
+            Job::Greet => self.greet(&outbox).await,
         }
     }
 
-    fn answer(&self, request: Request, outbox: Outbox) {
+    async fn answer(&self, request: Request, outbox: Outbox) {
         match request {
             Request::Sockets(question, asker) => {
                 let body = self.writer.get_resp(self.sockets(&question), &asker.id);
@@ -75,7 +75,7 @@ impl Answers {
                 outbox.post(TARGETED, &asker.queue, &body);
             }
             Request::Changed(notice) => self.node.told(notice),
-            Request::Changes(asker) => self.tell_known(TARGETED, &asker.queue, &outbox),
+            Request::Changes(asker) => self.tell_known(TARGETED, &asker.queue, &outbox).await,
             Request::Module(request, asker) => self.module(request, asker, outbox),
         }
     }
@@ -111,14 +111,14 @@ impl Answers {
         });
     }
 
-    fn greet(&self, outbox: &Outbox) {
-        self.tell_known(KAPPS, CHANGED, outbox);
+    async fn greet(&self, outbox: &Outbox) {
+        self.tell_known(KAPPS, CHANGED, outbox).await;
         let body = self.writer.changes_req(&outbox.queue, &random_id());
         outbox.post(KAPPS, CHANGES, &body);
     }
 
-    fn tell_known(&self, exchange: &'static str, key: &str, outbox: &Outbox) {
-        if let Some(notice) = self.node.known() {
+    async fn tell_known(&self, exchange: &'static str, key: &str, outbox: &Outbox) {
+        if let Some(notice) = self.node.known().await {
             let body = self.writer.changed(&notice, &outbox.queue, &random_id());
             outbox.post(exchange, key, &body);
         }

@@ -27,8 +27,7 @@ pub struct Handle {
     /// Unix seconds.
     pub opened: u64,
     pub(super) outbox: Outbox,
-    /// Event frames written.
-    pub sent: AtomicU64,
+    sent: AtomicU64,
     listing: Mutex<Listing>,
     end: OnceLock<CloseReason>,
     ended: Notify,
@@ -82,6 +81,16 @@ impl Handle {
 
     pub(super) fn relist(&self, listing: Listing) {
         *self.listing.lock().unwrap_or_else(PoisonError::into_inner) = listing;
+    }
+
+    /// Event frames written so far.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Event frames thrown away.
+    pub fn lost(&self) -> u64 {
+        self.outbox.lost()
     }
 
     /// Bytes that wait to be written.

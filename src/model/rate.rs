@@ -1,6 +1,6 @@
 //! A token bucket; time is passed in.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Holds up to `burst` tokens and gains `per_second`.
 #[derive(Debug, Clone)]
@@ -34,6 +34,20 @@ impl Bucket {
         some
     }
 
+    /// Whole tokens left by the last [`Bucket::take`].
+    pub fn left(&self) -> u32 {
+        // Between 0 and the burst, which is a u32.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let left = self.tokens as u32;
+        left
+    }
+
+    /// From the last [`Bucket::take`] until there is a token.
+    pub fn wait(&self) -> Duration {
+        let missing = (1.0 - self.tokens).max(0.0);
+        Duration::from_secs_f64(missing / self.per_second.max(0.001))
+    }
+
     /// Whether the bucket would be full by now, so that it can be forgotten.
     pub fn is_full(&self, now: Instant) -> bool {
         let elapsed = now.saturating_duration_since(self.refilled);
@@ -44,7 +58,6 @@ impl Bucket {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn a_hundred_at_once_then_ten_a_second() {

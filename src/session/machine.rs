@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::step::{Close, Done, Frame, Limits, Listing, Outcome, Step, Tick};
 use super::table::{Table, listing};
 use super::wire::{self, Arguments, Notes, Request, Success};
-use crate::catalogue::{Account, Catalogue, Plan, Subscription};
+use crate::catalogue::{Account, Catalogue, NOT_AVAILABLE, Plan, Subscription};
 use crate::model::{Bucket, Identity, SessionId};
 
 /// The state of one socket.
@@ -377,6 +377,10 @@ impl Session {
         let mut errors = Vec::new();
         for binding in &arguments.bindings {
             match self.catalogue.validate(binding) {
+                // What a stopped category left can still be taken back.
+                Ok(plan) if !remove && !self.catalogue.is_started(&plan) => {
+                    errors.push(arguments.named(binding, NOT_AVAILABLE));
+                }
                 Ok(plan) => plans.push(plan),
                 Err(error) => errors.push(arguments.named(binding, &error)),
             }

@@ -1,7 +1,6 @@
 //! Sections 2 to 7 and 9 of the protocol under a pretend clock.
 
 use super::*;
-use crate::catalogue::NOT_AVAILABLE;
 use crate::model::{AccountId, Scope};
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -26,6 +26,7 @@ pub(super) enum Kind {
     Path,
     OptionalPath,
     Node,
+    Name,
     AmqpUrl,
     Duration {
         least: &'static str,
@@ -65,6 +66,7 @@ impl Setting {
             Kind::Path => "a path".into(),
             Kind::OptionalPath => "a path, or nothing".into(),
             Kind::Node => "1 to 100 of letters, digits, '@', '.', '_', '-', or nothing for blackhole@HOST".into(),
+            Kind::Name => "1 to 100 of letters, digits, '@', '.', '_', '-'".into(),
             Kind::AmqpUrl => "amqp://USER:PASSWORD@HOST:PORT/VHOST (or amqps://; / is written %2f), or nothing".into(),
             Kind::Duration { least, most, off } => {
                 let or_off = if off { ", or off" } else { "" };
@@ -86,7 +88,8 @@ impl Setting {
             Kind::Port => text == "off" || text.parse::<u16>().is_ok(),
             Kind::Path => !text.is_empty(),
             Kind::OptionalPath => true,
-            Kind::Node => {
+            Kind::Name if text.is_empty() => false,
+            Kind::Node | Kind::Name => {
                 let plain = |c: char| c.is_ascii_alphanumeric() || "@._-".contains(c);
                 text.len() <= 100 && text.chars().all(plain)
             }
@@ -242,6 +245,12 @@ pub const TABLE: &[Setting] = &[
         "how long a broker binding stays that nobody needs",
     ),
     setting(
+        "amqp.zone",
+        "local",
+        Kind::Name,
+        "Kazoo's zone that this node is in",
+    ),
+    setting(
         "socket.handshake_timeout",
         "10s",
         time("100ms", "10m"),
@@ -352,6 +361,42 @@ pub const TABLE: &[Setting] = &[
             most: "64GiB",
         },
         "events that may wait to be routed",
+    ),
+    setting(
+        "api.origins",
+        "*",
+        Kind::Origins,
+        "web origins whose pages may read answers of the API; they need a token all the same",
+    ),
+    setting(
+        "api.query_token",
+        "false",
+        Kind::Bool,
+        "accept a token as ?auth_token= too; it ends up in logs and histories",
+    ),
+    setting(
+        "api.rate_burst",
+        "100",
+        Kind::Count {
+            least: 1,
+            most: 1_000_000,
+        },
+        "requests without a valid token of one address at once",
+    ),
+    setting(
+        "api.rate_per_second",
+        "10",
+        Kind::Count {
+            least: 1,
+            most: 1_000_000,
+        },
+        "requests without a valid token of one address a second after that",
+    ),
+    setting(
+        "compat.repeat_auth_token",
+        "false",
+        Kind::Bool,
+        "repeat the token in every answer of the API, as the original does",
     ),
     setting(
         "compat.kazoo_listing",

@@ -22,8 +22,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// A piece of work, and the answer to be given when its effects can be seen.
 type Job = Box<dyn FnOnce(&mut Store) -> Box<dyn FnOnce() + Send> + Send>;
 
-/// Keeps the directory fresh for as long as it lives.
-#[derive(Debug)]
+/// Keeps the directory fresh for as long as one of its clones lives.
+#[derive(Debug, Clone)]
 pub struct LiveStore {
     live: Arc<Live>,
     /// Its end stops the thread.

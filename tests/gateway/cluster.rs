@@ -62,8 +62,9 @@ impl Node for Held {
         let _ = self.told.send(notice);
     }
 
-    fn known(&self) -> Option<Value> {
-        self.known.lock().unwrap().clone()
+    fn known(&self) -> Answering<'_, Option<Value>> {
+        let known = self.known.lock().unwrap().clone();
+        Box::pin(async move { known })
     }
 }
 

@@ -74,7 +74,7 @@ async fn the_catalogue() {
     let list = server.get("/v2/websockets?format=list").await.json();
     assert_eq!(list["data"]["call"][0], "call.CHANNEL_CREATE.{CALL_ID}");
     assert_eq!(list["data"]["presence"][0], "presence.dialog.{ID}");
-    for query in ["format=xml", "format=list&format=list"] {
+    for query in ["format=xml", "format="] {
         let answer = server.get(&format!("/v2/websockets?{query}")).await;
         assert_eq!(
             (answer.status, &answer.json()["message"]),
@@ -119,7 +119,10 @@ async fn errors_are_envelopes() {
         "",
     )
     .await;
-    assert_eq!((answer.status, answer.header("allow")), (405, "PUT"));
+    assert_eq!(
+        (answer.status, answer.header("allow")),
+        (405, "OPTIONS, PUT")
+    );
     assert_eq!(answer.json()["request_id"], "mine-1");
     let answer = request(
         server.api,

@@ -122,7 +122,7 @@ impl Vhost {
         }
     }
 
-    /// Exchange and key of every binding that is not the default one.
+    /// Exchange and key of every binding for events.
     pub(crate) async fn bindings(&self) -> Vec<(String, String)> {
         list_bindings(&self.folder, &self.name).await
     }
@@ -177,7 +177,7 @@ impl Vhost {
 
 async fn list_bindings(folder: &Path, vhost: &str) -> Vec<(String, String)> {
     let dir = folder.to_str().unwrap();
-    let columns = ["source_name", "routing_key"];
+    let columns = ["source_name", "routing_key", "destination_name"];
     let mut arguments = vec![
         "ctl",
         dir,
@@ -193,6 +193,8 @@ async fn list_bindings(folder: &Path, vhost: &str) -> Vec<(String, String)> {
     let text = |row: &Value, key: &str| row[key].as_str().unwrap().to_owned();
     let mut all: Vec<_> = rows
         .iter()
+        // Those for the talk among nodes are always the same.
+        .filter(|row| !text(row, columns[2]).contains("-control-"))
         .map(|row| (text(row, columns[0]), text(row, columns[1])))
         .collect();
     all.retain(|(exchange, _)| !exchange.is_empty());

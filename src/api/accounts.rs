@@ -1,0 +1,181 @@
+//! `/v2/accounts/{ACCOUNT_ID}`: one account, read and changed (kazoo-rest.md G.2 for its members).
+
+use serde_json::{Map, Value, json};
+
+use super::envelope::{Answer, ApiError, Success};
+use super::fields::Fields;
+use super::request::Request;
+use crate::auth::{AccountRecord, Directory, Document};
+use crate::model::AccountId;
+use crate::model::clock::gregorian;
+use crate::store::{AccountChange, NewAccount};
+
+/// Fields that are the gateway's: what a client sends of them is no part of its own document.
+const OWN: [&str; 11] = [
+    "id",
+    "name",
+    "realm",
+    "enabled",
+    "superduper_admin",
+    "is_reseller",
+    "reseller_id",
+    "parent_id",
+    "tree",
+    "created",
+    "api_key",
+];
+
+pub(super) async fn get(request: &Request) -> Answer {
+    let directory = request.state.shared.authority.directory();
+    let account = request.known_account(&directory)?;
+    Ok(Success::ok(show(&directory, account)))
+}
+
+/// `PUT`: a new account below this one.
+pub(super) async fn create_child(request: &Request) -> Answer {
+    let parent = {
+        let directory = request.state.shared.authority.directory();
+        request.known_account(&directory)?.id.clone()
+    };
+    let (wanted, document) = read(request.data()?, true)?;
+    let made = request.state.change(move |store| {
+        store.create_account(&NewAccount {
+            name: wanted.name.as_deref().unwrap_or_default(),
+            parent: Some(parent.as_str()),
+            realm: wanted.realm.as_deref(),
+            disabled: wanted.enabled == Some(false),
+            document: own_fields(document, &OWN),
+            ..NewAccount::default()
+        })
+    });
+    let made = made.await?;
+    let directory = request.state.shared.authority.directory();
+    Ok(Success {
+        location: Some(format!("/v2/accounts/{}", made.id)),
+        ..Success::created(show(&directory, &made))
+    })
+}
+
+/// `POST`: all fields anew; `name` must be among them.
+pub(super) async fn replace(request: &Request) -> Answer {
+    let (change, document) = read(request.data()?, true)?;
+    let change = AccountChange {
+        document: Some(own_fields(document, &OWN)),
+        ..change
+    };
+    apply(request, change).await
+}
+
+/// `PATCH`: only what is named; `null` removes a field of the client's own.
+pub(super) async fn change(request: &Request) -> Answer {
+    let (change, document) = read(request.data()?, false)?;
+    let change = {
+        let directory = request.state.shared.authority.directory();
+        let account = request.known_account(&directory)?;
+        AccountChange {
+            document: Some(merged(&account.document, own_fields(document, &OWN))),
+            ..change
+        }
+    };
+    apply(request, change).await
+}
+
+/// `DELETE`: with its users. Not one with accounts below it, and not one's own.
+pub(super) async fn delete(request: &Request) -> Answer {
+    let (shown, id) = {
+        let directory = request.state.shared.authority.directory();
+        let account = request.known_account(&directory)?;
+        (show(&directory, account), account.id.clone())
+    };
+    not_own(request, &id)?;
+    request
+        .state
+        .change(move |store| store.delete_account(&id))
+        .await?;
+    Ok(Success::ok(shown))
+}
+
+async fn apply(request: &Request, change: AccountChange) -> Answer {
+    let id = {
+        let directory = request.state.shared.authority.directory();
+        request.known_account(&directory)?.id.clone()
+    };
+    if change.enabled.is_some() {
+        not_own(request, &id)?;
+    }
+    let changed = request
+        .state
+        .change(move |store| store.change_account(&id, &change))
+        .await?;
+    let directory = request.state.shared.authority.directory();
+    Ok(Success::ok(show(&directory, &changed)))
+}
+
+/// Nobody locks himself out, and nobody removes the master account.
+pub(super) fn not_own(request: &Request, account: &AccountId) -> Result<(), ApiError> {
+    let directory = request.state.shared.authority.directory();
+    let master = directory.master().map(|master| &master.id);
+    if request.caller()?.account == *account || master == Some(account) {
+        let cause = "only an account above may do this";
+        return Err(ApiError::forbidden_because(cause));
+    }
+    Ok(())
+}
+
+fn read(
+    data: Map<String, Value>,
+    name_required: bool,
+) -> Result<(AccountChange, Document), ApiError> {
+    let mut fields = Fields::new(data);
+    let name = if name_required {
+        Some(fields.required("name", 1..=128))
+    } else {
+        fields.text("name", 1..=128)
+    };
+    let change = AccountChange {
+        name,
+        realm: fields.text("realm", 4..=253),
+        enabled: fields.flag("enabled"),
+        document: None,
+    };
+    Ok((change, fields.done()?))
+}
+
+/// What is left for the client's own document: no field of ours, and none that could pass for a
+/// private one of Kazoo's.
+pub(super) fn own_fields(mut data: Document, ours: &[&str]) -> Document {
+    data.retain(|key, _| {
+        let private = key.starts_with("pvt_") || key.starts_with('_');
+        !private && !ours.contains(&key.as_str())
+    });
+    data
+}
+
+/// A document with some fields changed, or removed by `null`.
+pub(super) fn merged(old: &Document, changes: Document) -> Document {
+    let mut merged = old.clone();
+    merged.extend(changes);
+    merged.retain(|_, value| !value.is_null());
+    merged
+}
+
+/// The account as clients see it: nothing secret.
+pub(super) fn show(directory: &Directory, account: &AccountRecord) -> Value {
+    let master = directory.master().map(|master| &master.id);
+    let mut shown = account.document.clone();
+    let parent = account.parent.as_ref().map(AccountId::as_str);
+    for (key, value) in [
+        ("id", json!(account.id.as_str())),
+        ("name", json!(account.name)),
+        ("realm", json!(account.realm)),
+        ("enabled", json!(account.enabled)),
+        ("superduper_admin", json!(account.superduper)),
+        ("is_reseller", json!(master == Some(&account.id))),
+        ("reseller_id", json!(master.map(AccountId::as_str))),
+        ("parent_id", json!(parent)),
+        ("created", json!(gregorian(account.created))),
+    ] {
+        shown.insert(key.to_owned(), value);
+    }
+    shown.into()
+}
