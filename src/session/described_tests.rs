@@ -52,9 +52,8 @@ fn real(example: &Value) -> Value {
         Value::String(text) => match text.as_str() {
             "{token}" => A.into(),
             "{token of another account}" => B.into(),
-            text => {
-                number(text, " characters}").map_or(text.into(), |many| "x".repeat(many).into())
-            }
+            text => number(text, " characters}")
+                .map_or_else(|| text.into(), |many| "x".repeat(many).into()),
         },
         other => other.clone(),
     }

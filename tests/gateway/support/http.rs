@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::PATIENCE;
+use super::{PATIENCE, described};
 
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -63,5 +63,7 @@ pub(crate) async fn request(
             text,
         }
     };
-    timeout(PATIENCE, exchange).await.unwrap()
+    let answer = timeout(PATIENCE, exchange).await.unwrap();
+    described::check(method, path, &answer);
+    answer
 }

@@ -1,6 +1,7 @@
 //! The server under test, its clients, its broker.
 
 mod client;
+mod described;
 mod http;
 mod rabbit;
 mod server;
