@@ -24,10 +24,10 @@ use listing::Listing;
     blackhole sockets --account acme --descendants   acme's, and those of the accounts below it\n  \
     blackhole sockets --binding 'call.*.*' --watch   who listens to all calls, as it changes\n  \
     blackhole sockets --json | jq length             how many\n\n\
-    Without --account all sockets are shown, those that have not logged in (ACCOUNT -) too. QUEUE \
-    is what waits to be written, SENT and DROPPED count events. What Kazoo's own nodes do not tell \
-    is -; they tell of the sockets of one account only, without --account the master account.\n\n\
-    To close a socket:\n  \
+    Without --account all sockets are shown, those that have not logged in (ACCOUNT -) too. QUEUE\n\
+    is what waits to be written, SENT and DROPPED count events. What Kazoo's own nodes do not tell\n\
+    is -; they tell of one account's sockets only: without --account, the master account's.\n\n\
+    To close a socket (`blackhole account list` shows the ids of accounts):\n  \
     curl -X DELETE -H \"X-Auth-Token: $(blackhole token --account master)\" \\\n    \
     http://localhost:8000/v2/accounts/ACCOUNT-ID/websockets/ID")]
 pub(super) struct Arguments {

@@ -121,12 +121,18 @@ impl Server {
 
     /// Runs another command of the binary over this server's data.
     pub(crate) async fn command(&self, arguments: &[&str]) -> Output {
-        let output = binary()
+        let output = self.beside(arguments).output();
+        timeout(PATIENCE, output).await.unwrap().unwrap()
+    }
+
+    /// Another command, to be run at will.
+    pub(crate) fn beside(&self, arguments: &[&str]) -> Command {
+        let mut command = binary();
+        command
             .args(arguments)
             .args(Self::places(self.folder.path()))
-            .args(["--api-port", &self.api.port().to_string()])
-            .output();
-        timeout(PATIENCE, output).await.unwrap().unwrap()
+            .args(["--api-port", &self.api.port().to_string()]);
+        command
     }
 
     /// The same, which must succeed; what it printed.
