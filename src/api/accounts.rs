@@ -38,6 +38,7 @@ pub(super) async fn create_child(request: &Request) -> Answer {
         request.known_account(&directory)?.id.clone()
     };
     let (wanted, document) = read(request.data()?, true)?;
+    check_realm(request, &parent, wanted.realm.as_deref())?;
     let made = request.state.change(move |store| {
         store.create_account(&NewAccount {
             name: wanted.name.as_deref().unwrap_or_default(),
@@ -103,6 +104,12 @@ async fn apply(request: &Request, change: AccountChange) -> Answer {
     if change.enabled.is_some() {
         not_own(request, &id)?;
     }
+    let parent = {
+        let directory = request.state.shared.authority.directory();
+        let account = request.known_account(&directory)?;
+        account.parent.clone().unwrap_or(account.id.clone())
+    };
+    check_realm(request, &parent, change.realm.as_deref())?;
     let changed = request
         .state
         .change(move |store| store.change_account(&id, &change))
@@ -120,6 +127,29 @@ pub(super) fn not_own(request: &Request, account: &AccountId) -> Result<(), ApiE
         return Err(ApiError::forbidden_because(cause));
     }
     Ok(())
+}
+
+/// Whose realm it is gets the presence events of that realm, whoever else may use it in Kazoo: a free
+/// choice is for super-duper admins, all others choose below the realm of the account above.
+fn check_realm(request: &Request, parent: &AccountId, realm: Option<&str>) -> Result<(), ApiError> {
+    let directory = request.state.shared.authority.directory();
+    let above = directory.account(parent);
+    let above = above.and_then(|above| above.realm.as_deref());
+    let Some(realm) = realm.filter(|_| !request.caller().is_ok_and(|caller| caller.superduper))
+    else {
+        return Ok(());
+    };
+    let below = |above: &str| {
+        let name = realm.to_lowercase();
+        let label = name.strip_suffix(above);
+        label.is_some_and(|label| label.len() > 1 && label.ends_with('.'))
+    };
+    if above.is_some_and(below) {
+        return Ok(());
+    }
+    let message = "Realm must lie below the realm of the account above";
+    let details = json!({"message":message,"target":above,"value":realm});
+    Err(ApiError::validation("realm", "forbidden", details))
 }
 
 fn read(
