@@ -36,8 +36,7 @@ pub(super) async fn log_in(request: &Request) -> Answer {
 
 /// Makes a new key and shows it, this once. The old one is worth nothing any more.
 pub(super) async fn new_key(request: &Request) -> Answer {
-    let directory = request.state.shared.authority.directory();
-    let account = request.known_account(&directory)?.id.clone();
+    let account = request.known_id()?;
     let key = format!("{}{}", random_id(), random_id());
     let hash = sha256(&key);
     let work = move |store: &mut crate::store::Store| store.set_api_key(&account, &hash);
