@@ -33,8 +33,7 @@ pub(super) async fn log_in(request: &Request) -> Answer {
 
 /// Makes a new key and shows it, this once. The old one is worth nothing any more.
 pub(super) async fn new_key(request: &Request) -> Answer {
-    let directory = request.state.shared.authority.directory();
-    let account = request.known_account(&directory)?.id.clone();
+    let account = request.known_id()?;
     let work = move |store: &mut Store| store.new_api_key(&account);
     let key = request.state.change(work).await?;
     Ok(Success::created(json!({ "api_key": key.expose() })))
