@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout};
 use tokio::time::timeout;
 
-use crate::support::{A, Account, B, Client, PATIENCE, Server, request};
+use crate::support::{A, Account, B, Client, PATIENCE, Server, Vhost, request, until};
 
 #[tokio::test]
 async fn the_first_start_tells_once_what_a_newcomer_needs() {
@@ -90,7 +90,7 @@ async fn accounts_and_users_while_the_server_runs() {
     ];
     server.run(&carried).await;
     let token = server.token(&kazoo_master).await;
-    crate::support::until("account * is allowed", async || {
+    until("account * is allowed", async || {
         let mut client = server.client().await;
         let reply = client
             .ask(crate::support::subscribe(&token, "*", "call.*.*"))
@@ -340,12 +340,46 @@ async fn sockets_of_all_accounts_and_of_some() {
         (&["--every", "1s"], 2, "--watch"),
         (&["--watch", "--every", "1ms"], 2, "allowed is 100ms"),
     ] {
-        let mut command = server.beside(&["sockets"]);
+        let mut command = server.prepared(&["sockets"]);
         let output = command.args(arguments).output().await.unwrap();
         let error = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");
         assert!(error.contains(part), "{arguments:?}: {error}");
     }
+}
+
+#[tokio::test]
+async fn sockets_of_several_nodes_and_who_does_not_answer() {
+    let vhost = Vhost::new().await;
+    let one = Server::with(&["--amqp-url", &vhost.url, "--set", "node=gw1"]).await;
+    let two = one
+        .beside(&["--amqp-url", &vhost.url, "--set", "node=gw2"])
+        .await;
+    let account = one.account(A).await;
+    let _clients = (
+        listener(&one, &account, "call.*.*").await,
+        listener(&two, &account, "fax.status.*").await,
+    );
+    until("the nodes know each other", async || {
+        let found = one.run(&["sockets"]).await;
+        let mut nodes: Vec<_> = rows(&found).iter().map(|row| row[3]).collect();
+        nodes.sort_unstable();
+        (nodes == ["gw1", "gw2"]).then_some(())
+    })
+    .await;
+    two.signal("-STOP");
+    let output = one.command(&["sockets"]).await;
+    two.signal("-KILL");
+    let (listing, error) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(rows(&listing).len(), 1, "{listing}");
+    assert_eq!(
+        error,
+        "blackhole: no answer from gw2: its sockets are not in the list\n"
+    );
 }
 
 /// A watch that runs.
@@ -356,7 +390,7 @@ struct Watch {
 
 impl Watch {
     fn start(server: &Server, flags: &[&str]) -> Self {
-        let mut command = server.beside(&["sockets", "--watch", "--every", "100ms"]);
+        let mut command = server.prepared(&["sockets", "--watch", "--every", "100ms"]);
         command.args(flags).stdout(Stdio::piped());
         let mut process = command.stderr(Stdio::null()).spawn().unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines();
@@ -446,7 +480,7 @@ async fn an_api_key_of_the_command_logs_in() {
         let body = json!({"data":{"api_key":key}}).to_string();
         request(server.api, "PUT", "/v2/api_auth", &[], &body).await
     };
-    let answer = crate::support::until("the new key is known", async || {
+    let answer = until("the new key is known", async || {
         // Not so often that log-ins of this address are limited.
         tokio::time::sleep(Duration::from_millis(100)).await;
         let answer = log_in(new).await;

@@ -152,12 +152,12 @@ impl Server {
 
     /// Runs another command of the binary over this server's data.
     pub(crate) async fn command(&self, arguments: &[&str]) -> Output {
-        let output = self.beside(arguments).output();
+        let output = self.prepared(arguments).output();
         timeout(PATIENCE, output).await.unwrap().unwrap()
     }
 
     /// Another command, to be run at will.
-    pub(crate) fn beside(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn prepared(&self, arguments: &[&str]) -> Command {
         let mut command = binary();
         command
             .args(arguments)
