@@ -91,7 +91,12 @@ impl Listing {
     /// A table, no wider than `width` if the bindings can give way so far.
     pub(super) fn lines(&self, width: Option<usize>) -> Vec<String> {
         if self.sockets.is_empty() {
-            return vec!["no open sockets".into()];
+            let place = if self.missing.is_empty() {
+                ""
+            } else {
+                " on the nodes that answered"
+            };
+            return vec![format!("no open sockets{place}")];
         }
         let rows = |bindings: Option<usize>| -> Vec<Vec<String>> {
             let row = |socket| self.row(socket, bindings);
@@ -260,8 +265,11 @@ mod tests {
     #[test]
     fn nothing() {
         for data in [json!([]), json!(null)] {
-            assert_eq!(listing(data).lines(Some(9)), ["no open sockets"]);
+            let empty = listing(data).lines(Some(9));
+            assert_eq!(empty, ["no open sockets on the nodes that answered"]);
         }
+        let all = Listing::new(json!({"data":[]}), HashMap::new(), NOW);
+        assert_eq!(all.lines(None), ["no open sockets"]);
         assert_eq!(
             listing(json!([])).counts(),
             "0 sockets of 0 accounts on 0 nodes"
