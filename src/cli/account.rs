@@ -67,9 +67,9 @@ pub(super) fn run(command: &Command, settings: &Settings) -> anyhow::Result<()> 
                 ..NewAccount::default()
             })?;
             if create.json {
-                output::json(&as_json(&account));
+                output::made(&format!("{:#}", as_json(&account)));
             } else {
-                output::line(account.id.as_str());
+                output::made(account.id.as_str());
             }
         }
         Command::List { json: true } => {
@@ -83,9 +83,10 @@ pub(super) fn run(command: &Command, settings: &Settings) -> anyhow::Result<()> 
             let account = store.find_account(account)?.id;
             let key = store.new_api_key(&account)?;
             if *json {
-                output::json(&json!({"account_id": account.as_str(), "api_key": key.expose()}));
+                let made = json!({"account_id": account.as_str(), "api_key": key.expose()});
+                output::made(&format!("{made:#}"));
             } else {
-                output::line(key.expose());
+                output::made(key.expose());
             }
         }
     }

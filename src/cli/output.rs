@@ -4,9 +4,18 @@
 use std::fmt::Display;
 use std::io::Write;
 
+use crate::store::SEEN_WITHIN;
+
 /// Prints a line.
 pub(super) fn line(text: &str) {
     let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Prints what was made. Not before a running gateway has seen it: the next command of a script may
+/// count on it.
+pub(super) fn made(text: &str) {
+    std::thread::sleep(SEEN_WITHIN);
+    line(text);
 }
 
 /// Prints JSON, indented.
