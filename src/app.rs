@@ -51,6 +51,8 @@ pub struct Running {
     stop: CancellationToken,
     window: Duration,
     reason: CloseReason,
+    /// Keeps accounts and users fresh, also where there is neither API nor broker.
+    _store: LiveStore,
 }
 
 /// Starts everything. An error names the part and, where one is to blame, the setting.
@@ -148,7 +150,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     if let Some(listener) = ports.api {
         let state = ApiState::new(
             shared.clone(),
-            store,
+            store.clone(),
             node,
             cluster.clone(),
             settings.api,
@@ -173,6 +175,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         } else {
             CloseReason::GoingAway
         },
+        _store: store,
     })
 }
 

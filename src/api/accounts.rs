@@ -26,18 +26,16 @@ const OWN: [&str; 11] = [
 ];
 
 pub(super) async fn get(request: &Request) -> Answer {
-    let directory = request.state.shared.authority.directory();
+    let directory = request.directory();
     let account = request.known_account(&directory)?;
     Ok(Success::ok(show(&directory, account)))
 }
 
 /// `PUT`: a new account below this one.
 pub(super) async fn create_child(request: &Request) -> Answer {
-    let parent = {
-        let directory = request.state.shared.authority.directory();
-        request.known_account(&directory)?.id.clone()
-    };
+    let parent = request.known_id()?;
     let (wanted, document) = read(request.data()?, true)?;
+    check_realm(request, &parent, wanted.realm.as_deref())?;
     let made = request.state.change(move |store| {
         store.create_account(&NewAccount {
             name: wanted.name.as_deref().unwrap_or_default(),
@@ -49,7 +47,7 @@ pub(super) async fn create_child(request: &Request) -> Answer {
         })
     });
     let made = made.await?;
-    let directory = request.state.shared.authority.directory();
+    let directory = request.directory();
     Ok(Success {
         location: Some(format!("/v2/accounts/{}", made.id)),
         ..Success::created(show(&directory, &made))
@@ -69,24 +67,20 @@ pub(super) async fn replace(request: &Request) -> Answer {
 /// `PATCH`: only what is named; `null` removes a field of the client's own.
 pub(super) async fn change(request: &Request) -> Answer {
     let (change, document) = read(request.data()?, false)?;
-    let change = {
-        let directory = request.state.shared.authority.directory();
-        let account = request.known_account(&directory)?;
-        AccountChange {
-            document: Some(merged(&account.document, own_fields(document, &OWN))),
-            ..change
-        }
+    let directory = request.directory();
+    let account = request.known_account(&directory)?;
+    let change = AccountChange {
+        document: Some(merged(&account.document, own_fields(document, &OWN))),
+        ..change
     };
     apply(request, change).await
 }
 
 /// `DELETE`: with its users. Not one with accounts below it, and not one's own.
 pub(super) async fn delete(request: &Request) -> Answer {
-    let (shown, id) = {
-        let directory = request.state.shared.authority.directory();
-        let account = request.known_account(&directory)?;
-        (show(&directory, account), account.id.clone())
-    };
+    let directory = request.directory();
+    let account = request.known_account(&directory)?;
+    let (shown, id) = (show(&directory, account), account.id.clone());
     not_own(request, &id)?;
     request
         .state
@@ -96,30 +90,54 @@ pub(super) async fn delete(request: &Request) -> Answer {
 }
 
 async fn apply(request: &Request, change: AccountChange) -> Answer {
-    let id = {
-        let directory = request.state.shared.authority.directory();
-        request.known_account(&directory)?.id.clone()
-    };
+    let directory = request.directory();
+    let account = request.known_account(&directory)?;
+    let id = account.id.clone();
     if change.enabled.is_some() {
         not_own(request, &id)?;
     }
+    let above = account.parent.as_ref().unwrap_or(&account.id);
+    check_realm(request, above, change.realm.as_deref())?;
     let changed = request
         .state
         .change(move |store| store.change_account(&id, &change))
         .await?;
-    let directory = request.state.shared.authority.directory();
+    let directory = request.directory();
     Ok(Success::ok(show(&directory, &changed)))
 }
 
 /// Nobody locks himself out, and nobody removes the master account.
 pub(super) fn not_own(request: &Request, account: &AccountId) -> Result<(), ApiError> {
-    let directory = request.state.shared.authority.directory();
+    let directory = request.directory();
     let master = directory.master().map(|master| &master.id);
     if request.caller()?.account == *account || master == Some(account) {
         let cause = "only an account above may do this";
         return Err(ApiError::forbidden_because(cause));
     }
     Ok(())
+}
+
+/// Whose realm it is gets the presence events of that realm, whoever else may use it in Kazoo: a free
+/// choice is for super-duper admins, all others choose below the realm of the account above.
+fn check_realm(request: &Request, parent: &AccountId, realm: Option<&str>) -> Result<(), ApiError> {
+    let directory = request.directory();
+    let above = directory.account(parent);
+    let above = above.and_then(|above| above.realm.as_deref());
+    let Some(realm) = realm.filter(|_| !request.caller().is_ok_and(|caller| caller.superduper))
+    else {
+        return Ok(());
+    };
+    let below = |above: &str| {
+        let name = realm.to_lowercase();
+        let label = name.strip_suffix(above);
+        label.is_some_and(|label| label.len() > 1 && label.ends_with('.'))
+    };
+    if above.is_some_and(below) {
+        return Ok(());
+    }
+    let message = "Realm must lie below the realm of the account above";
+    let details = json!({"message":message,"target":above,"value":realm});
+    Err(ApiError::validation("realm", "forbidden", details))
 }
 
 fn read(

@@ -131,6 +131,7 @@ impl Service {
             Ok(success) => success.status,
             Err(error) => error.fault.status(),
         };
+        self.state.shared.metrics.answered(status.as_u16());
         tracing::debug!(
             method = %head.method,
             status = status.as_u16(),

@@ -112,6 +112,11 @@ impl Request {
             .ok_or_else(ApiError::invalid_credentials)
     }
 
+    /// The accounts and users of this moment.
+    pub(super) fn directory(&self) -> Arc<Directory> {
+        self.state.shared.authority.directory()
+    }
+
     /// A value of the path.
     pub(super) fn part(&self, name: &str) -> &str {
         let mut parts = self.path.iter();
@@ -126,7 +131,7 @@ impl Request {
         let caller = self.caller()?;
         let text = self.part("account_id");
         let account = AccountId::parse(text).ok_or_else(|| ApiError::bad_identifier(text))?;
-        let directory = self.state.shared.authority.directory();
+        let directory = self.directory();
         if caller.superduper && directory.account(&account).is_none() {
             return Err(ApiError::bad_identifier(text));
         }
@@ -147,12 +152,17 @@ impl Request {
         found.ok_or_else(|| ApiError::bad_identifier(account.as_str()))
     }
 
+    /// The id of that.
+    pub(super) fn known_id(&self) -> Result<AccountId, ApiError> {
+        Ok(self.known_account(&self.directory())?.id.clone())
+    }
+
     /// Whether the caller may change things: a token of the account as such, or of an admin.
     pub(super) fn is_admin(&self) -> Result<bool, ApiError> {
         let Some(owner) = &self.caller()?.owner else {
             return Ok(true);
         };
-        let directory = self.state.shared.authority.directory();
+        let directory = self.directory();
         let user = directory.user(owner);
         Ok(user.is_some_and(|user| user.priv_level == PrivLevel::Admin))
     }

@@ -124,6 +124,7 @@ async fn gather(
     account: &AccountId,
     reach: Reach,
 ) -> (Vec<Socket>, Vec<String>) {
+    let _permit = request.state.listings.acquire().await;
     let question = question(account, reach);
     let others = request.state.cluster.sockets(&question).await;
     let mut sockets = request.state.this_node.sockets(&question);

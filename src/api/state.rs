@@ -19,6 +19,8 @@ use crate::store::{LiveStore, Store, StoreError};
 
 /// Log-ins whose slow hash is computed at a time.
 const LOGINS_AT_ONCE: usize = 2;
+/// Listings of sockets that are gathered at a time.
+const LISTINGS_AT_ONCE: usize = 16;
 /// Log-in attempts of one address: at once, and a second after that (kazoo-rest.md A.11, narrower,
 /// for each costs tens of milliseconds of CPU).
 const LOGINS_OF_ADDRESS: (u32, u32) = (20, 2);
@@ -38,6 +40,8 @@ pub struct ApiState {
     /// base64url of the MD5 of the node's name.
     pub(super) node: Arc<String>,
     pub(super) logins: Semaphore,
+    /// Listings under way: each is work for all nodes.
+    pub(super) listings: Semaphore,
     /// Requests without a valid token, by client.
     pub(super) requests: Buckets<IpAddr>,
     /// Log-in attempts, by client and by account.
@@ -64,6 +68,7 @@ impl ApiState {
             cluster,
             node: Arc::new(node_hash(&settings.node)),
             logins: Semaphore::new(LOGINS_AT_ONCE),
+            listings: Semaphore::new(LISTINGS_AT_ONCE),
             requests: Buckets::new(settings.rate_burst, settings.rate_per_second),
             attempts: Buckets::new(LOGINS_OF_ADDRESS.0, LOGINS_OF_ADDRESS.1),
             attempts_at: Buckets::new(LOGINS_OF_ACCOUNT.0, LOGINS_OF_ACCOUNT.1),

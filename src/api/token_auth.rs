@@ -66,7 +66,7 @@ fn look_at(request: &Request, token: Option<&str>, missing: Fault) -> Answer {
 }
 
 fn describe(request: &Request, identity: &Identity) -> Value {
-    let directory = request.state.shared.authority.directory();
+    let directory = request.directory();
     let owner = identity.owner.as_deref();
     let user = owner.and_then(|owner| directory.user(owner));
     about(&directory, &identity.account, user, owner)

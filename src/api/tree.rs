@@ -11,14 +11,14 @@ use crate::auth::{AccountRecord, Directory};
 use crate::model::AccountId;
 
 pub(super) async fn children(request: &Request) -> Answer {
-    let directory = request.state.shared.authority.directory();
+    let directory = request.directory();
     let account = request.known_account(&directory)?;
     let found = directory.children(&account.id);
     listing(request, &directory, found)
 }
 
 pub(super) async fn descendants(request: &Request) -> Answer {
-    let directory = request.state.shared.authority.directory();
+    let directory = request.directory();
     let account = request.known_account(&directory)?;
     let found = directory.descendants(&account.id);
     listing(request, &directory, found)
@@ -26,7 +26,7 @@ pub(super) async fn descendants(request: &Request) -> Answer {
 
 /// Those above it, as far as the caller may see them; the highest first, never in pages.
 pub(super) async fn parents(request: &Request) -> Answer {
-    let directory = request.state.shared.authority.directory();
+    let directory = request.directory();
     let account = request.known_account(&directory)?;
     let caller = request.caller()?;
     let above = directory.ancestors(&account.id).into_iter();
@@ -38,10 +38,7 @@ pub(super) async fn parents(request: &Request) -> Answer {
 
 /// `POST .../move` with `to`: under another account, with all below it.
 pub(super) async fn move_to(request: &Request) -> Answer {
-    let id = {
-        let directory = request.state.shared.authority.directory();
-        request.known_account(&directory)?.id.clone()
-    };
+    let id = request.known_id()?;
     not_own(request, &id)?;
     let mut fields = Fields::new(request.data()?);
     let to = fields.required("to", 32..=32);
@@ -51,13 +48,13 @@ pub(super) async fn move_to(request: &Request) -> Answer {
         .state
         .change(move |store| store.move_account(&id, &to))
         .await?;
-    let directory = request.state.shared.authority.directory();
+    let directory = request.directory();
     Ok(Success::ok(show(&directory, &moved)))
 }
 
 /// The new parent, which must be in the caller's reach as well.
 fn target(request: &Request, to: &str) -> Result<AccountId, ApiError> {
-    let directory = request.state.shared.authority.directory();
+    let directory = request.directory();
     let caller = request.caller()?;
     let seen = |to: &AccountId| {
         let known = directory.account(to).is_some();

@@ -25,7 +25,7 @@ const OWN: [&str; 8] = [
 ];
 
 pub(super) async fn list(request: &Request) -> Answer {
-    let directory = request.state.shared.authority.directory();
+    let directory = request.directory();
     let account = request.known_account(&directory)?;
     let users = directory.users_of(&account.id).map(|user| Entry {
         key: format!("{}\n{}", user.username, user.id),
@@ -35,17 +35,15 @@ pub(super) async fn list(request: &Request) -> Answer {
 }
 
 pub(super) async fn get(request: &Request) -> Answer {
-    let directory = request.state.shared.authority.directory();
+    let directory = request.directory();
     let account = request.account()?;
     Ok(Success::ok(show(user(request, &directory, &account)?)))
 }
 
 pub(super) async fn create(request: &Request) -> Answer {
-    let (account, salt) = {
-        let directory = request.state.shared.authority.directory();
-        let account = request.known_account(&directory)?;
-        (account.id.clone(), account.salt)
-    };
+    let directory = request.directory();
+    let account = request.known_account(&directory)?;
+    let (account, salt) = (account.id.clone(), account.salt);
     let wanted = Wanted::read(request.data()?, true)?;
     let username = wanted.username.unwrap_or_default();
     let password = wanted.password.unwrap_or_default();
@@ -89,13 +87,10 @@ pub(super) async fn change(request: &Request) -> Answer {
 }
 
 pub(super) async fn delete(request: &Request) -> Answer {
-    let (account, id, shown) = {
-        let directory = request.state.shared.authority.directory();
-        let account = request.account()?;
-        let user = user(request, &directory, &account)?;
-        let shown = show(user);
-        (account, user.id.clone(), shown)
-    };
+    let directory = request.directory();
+    let account = request.account()?;
+    let user = user(request, &directory, &account)?;
+    let (id, shown) = (user.id.clone(), show(user));
     not_oneself(request, &id)?;
     request
         .state
@@ -108,11 +103,9 @@ async fn apply(request: &Request, data: Map<String, Value>, replace: bool) -> An
     let account = request.account()?;
     let wanted = Wanted::read(data, false)?;
     may(request, &wanted)?;
-    let (known, salt) = {
-        let directory = request.state.shared.authority.directory();
-        let known = user(request, &directory, &account)?.clone();
-        (known, request.known_account(&directory)?.salt)
-    };
+    let directory = request.directory();
+    let known = user(request, &directory, &account)?.clone();
+    let salt = request.known_account(&directory)?.salt;
     let change = UserChange {
         login: login(request, &wanted, &known, salt).await?,
         priv_level: wanted.priv_level,
@@ -137,7 +130,7 @@ async fn login(
     known: &UserRecord,
     salt: [u8; 16],
 ) -> Result<Option<(String, Hashes)>, ApiError> {
-    let username = wanted.username.clone().unwrap_or(known.username.clone());
+    let username = wanted.username.as_ref().unwrap_or(&known.username).clone();
     let renamed = username != known.username;
     if renamed {
         taken(request, &known.account, &username, Some(&known.id))?;
@@ -186,7 +179,7 @@ fn taken(
     username: &str,
     but: Option<&str>,
 ) -> Result<(), ApiError> {
-    let directory = request.state.shared.authority.directory();
+    let directory = request.directory();
     let mut users = directory.users_of(account);
     let other = users.any(|user| user.username == username && Some(user.id.as_str()) != but);
     if !other {

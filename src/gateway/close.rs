@@ -56,6 +56,16 @@ impl CloseReason {
         }
     }
 
+    /// Whether the client may still read what waited for it: it does read, and nothing was taken from
+    /// it.
+    pub(super) fn lets_finish(&self) -> bool {
+        match self {
+            Self::GoingAway | Self::Restart => true,
+            Self::Session(close) => !matches!(close, Close::Revoked(_) | Close::AccessChanged),
+            _ => false,
+        }
+    }
+
     /// What the client is told; `None` where nobody listens any more.
     pub(super) fn frame(&self) -> Option<CloseFrame> {
         let (code, reason) = match self {

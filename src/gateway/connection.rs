@@ -295,11 +295,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     async fn farewell(&mut self, reason: &CloseReason) -> Result<(), Error> {
-        let reads_on = matches!(
-            reason,
-            CloseReason::GoingAway | CloseReason::Restart | CloseReason::Session(_)
-        );
-        if reads_on {
+        if reason.lets_finish() {
             send_all(&mut self.socket, &mut self.batch).await?;
         }
         match reason {

@@ -4,11 +4,14 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::changes::{Kind, State, account_id, note, remove_account};
 use super::sqlite::{Store, StoreError, now, refused, touch};
+use crate::auth::token::sha256;
 use crate::auth::{AccountRecord, Document};
 use crate::entropy::{fill, random_id};
 use crate::model::id::{hex, is_hex32, unhex32};
 use crate::model::{AccountId, Secret};
 
+/// Characters of an API key: two random ids.
+pub const API_KEY_LENGTH: usize = 64;
 const MAX_NAME: usize = 128;
 /// Encoded, as it stands in routing keys, which have 255 bytes at most.
 const MAX_REALM: usize = 200;
@@ -187,19 +190,21 @@ impl Store {
         Ok(())
     }
 
-    /// Gives an account another API key, by its SHA-256. The old one is worth nothing any more.
-    pub fn set_api_key(&mut self, id: &AccountId, hash: &[u8; 32]) -> Result<(), StoreError> {
+    /// Makes another API key for an account; the old one is worth nothing any more. Of a key only its
+    /// SHA-256 is kept: it is random, so that no slow hash is needed.
+    pub fn new_api_key(&mut self, id: &AccountId) -> Result<Secret, StoreError> {
+        let key = format!("{}{}", random_id(), random_id());
         let transaction = self.begin()?;
         let rows = transaction.execute(
             "UPDATE accounts SET api_key = ?2 WHERE id = ?1",
-            [id.as_str(), &hex(hash)],
+            [id.as_str(), &hex(&sha256(&key))],
         )?;
         if rows == 0 {
             return Err(unknown(id.as_str()));
         }
         touch(&transaction)?;
         transaction.commit()?;
-        Ok(())
+        Ok(Secret::new(key))
     }
 
     /// All accounts, in the order in which they were made.

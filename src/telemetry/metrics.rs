@@ -54,6 +54,7 @@ pub struct Metrics {
     /// Bytes of events that wait to be routed.
     pub ingress_bytes: Gauge,
     logins: Labelled<Counter>,
+    http: Labelled<Counter>,
 }
 
 impl Default for Metrics {
@@ -86,6 +87,7 @@ impl Default for Metrics {
             cluster_nodes: Gauge::default(),
             ingress_bytes: Gauge::default(),
             logins: Family::default(),
+            http: Family::default(),
         };
         metrics.register();
         // There from the start, so that a dashboard shows 0 and not nothing.
@@ -133,6 +135,11 @@ impl Metrics {
             "logins",
             "Log-ins over REST, by outcome",
             self.logins.clone(),
+        );
+        r.register(
+            "http_requests",
+            "Requests to the API, by the class of the answer's status",
+            self.http.clone(),
         );
         r.register(
             "events_received",
@@ -265,6 +272,17 @@ impl Metrics {
     /// Somebody tried to log in over REST.
     pub fn login(&self, outcome: &'static str) {
         self.logins.get_or_create(&[("outcome", outcome)]).inc();
+    }
+
+    /// A request to the API was answered.
+    pub fn answered(&self, status: u16) {
+        let class = match status / 100 {
+            2 => "2xx",
+            4 => "4xx",
+            5 => "5xx",
+            _ => "other",
+        };
+        self.http.get_or_create(&[("status", class)]).inc();
     }
 
     /// Events can come, or cannot, from now on (Unix seconds).

@@ -12,6 +12,7 @@ mod cli;
 mod cluster;
 mod events;
 mod isolation;
+mod nodes;
 mod outage;
 mod protocol;
 mod rabbit;

@@ -1,8 +1,9 @@
 //! The real binary on free ports, killed when dropped.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -19,7 +20,9 @@ pub(crate) struct Server {
     /// What was printed until the ports were open.
     pub(crate) greeting: Vec<String>,
     pub(crate) process: Child,
-    folder: TempDir,
+    /// Shared by servers on the same data.
+    folder: Arc<TempDir>,
+    log: PathBuf,
 }
 
 pub(crate) struct Account {
@@ -51,8 +54,35 @@ impl Server {
 
     /// As `with`, but gives the log of a start that failed.
     pub(crate) async fn try_with(flags: &[&str]) -> Result<Self, String> {
+        Self::over(Arc::new(tempfile::tempdir().unwrap()), flags).await
+    }
+
+    /// Another server on the same data directory.
+    pub(crate) async fn beside(&self, flags: &[&str]) -> Self {
+        let started = Self::over(self.folder.clone(), flags).await;
+        started.unwrap_or_else(|log| panic!("the server did not start:\n{log}"))
+    }
+
+    /// Another server on a copy of the data as it is now, as on another machine.
+    pub(crate) async fn copied(&self, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let log = std::fs::File::create(folder.path().join("log")).unwrap();
+        let data = folder.path().join("data");
+        std::fs::create_dir(&data).unwrap();
+        let database = self.folder.path().join("data/blackhole.sqlite");
+        let copy = data.join("blackhole.sqlite").display().to_string();
+        let connection = rusqlite::Connection::open(database).unwrap();
+        connection.execute("VACUUM INTO ?1", [copy]).unwrap();
+        let started = Self::over(Arc::new(folder), flags).await;
+        started.unwrap_or_else(|log| panic!("the server did not start:\n{log}"))
+    }
+
+    async fn over(folder: Arc<TempDir>, flags: &[&str]) -> Result<Self, String> {
+        let (log, path) = tempfile::Builder::new()
+            .prefix("log")
+            .tempfile_in(folder.path())
+            .unwrap()
+            .keep()
+            .unwrap();
         let names = ["--ws-port", "--wss-port", "--api-port"];
         let free = names.into_iter().filter(|name| !flags.contains(name));
         let ports = free.flat_map(|name| [name, "0"]);
@@ -87,7 +117,7 @@ impl Server {
         };
         let Some(api) = port("api ") else {
             process.wait().await.unwrap();
-            return Err(std::fs::read_to_string(folder.path().join("log")).unwrap());
+            return Err(std::fs::read_to_string(path).unwrap());
         };
         let (ws, wss) = (port("ws "), port("wss "));
         // The rest of what it prints must not block it.
@@ -99,6 +129,7 @@ impl Server {
             greeting,
             process,
             folder,
+            log: path,
         })
     }
 
@@ -116,17 +147,23 @@ impl Server {
     }
 
     pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
+        std::fs::read_to_string(&self.log).unwrap()
     }
 
     /// Runs another command of the binary over this server's data.
     pub(crate) async fn command(&self, arguments: &[&str]) -> Output {
-        let output = binary()
+        let output = self.prepared(arguments).output();
+        timeout(PATIENCE, output).await.unwrap().unwrap()
+    }
+
+    /// Another command, to be run at will.
+    pub(crate) fn prepared(&self, arguments: &[&str]) -> Command {
+        let mut command = binary();
+        command
             .args(arguments)
             .args(Self::places(self.folder.path()))
-            .args(["--api-port", &self.api.port().to_string()])
-            .output();
-        timeout(PATIENCE, output).await.unwrap().unwrap()
+            .args(["--api-port", &self.api.port().to_string()]);
+        command
     }
 
     /// The same, which must succeed; what it printed.
