@@ -16,5 +16,6 @@ mod outage;
 mod protocol;
 mod rabbit;
 mod rest;
+mod rest_login;
 mod sockets;
 mod stop;

@@ -51,7 +51,19 @@ impl Server {
 
     /// As `with`, but gives the log of a start that failed.
     pub(crate) async fn try_with(flags: &[&str]) -> Result<Self, String> {
-        let folder = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), flags).await
+    }
+
+    /// Ends it, and starts it again over the same data, on other ports.
+    pub(crate) async fn restarted(mut self, flags: &[&str]) -> Self {
+        self.signal("-TERM");
+        assert_eq!(self.ended().await, Some(0));
+        Self::start_in(self.folder, flags)
+            .await
+            .unwrap_or_else(|log| panic!("the server did not start again:\n{log}"))
+    }
+
+    async fn start_in(folder: TempDir, flags: &[&str]) -> Result<Self, String> {
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
         let names = ["--ws-port", "--wss-port", "--api-port"];
         let free = names.into_iter().filter(|name| !flags.contains(name));
