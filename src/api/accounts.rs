@@ -100,7 +100,7 @@ async fn apply(request: &Request, change: AccountChange) -> Answer {
         let directory = request.state.shared.authority.directory();
         request.known_account(&directory)?.id.clone()
     };
-    if change.enabled.is_some() {
+    if change.enabled == Some(false) {
         not_own(request, &id)?;
     }
     let changed = request
