@@ -16,6 +16,8 @@ mod outage;
 mod protocol;
 mod rabbit;
 mod rest;
+mod rest_accounts;
 mod rest_login;
+mod rest_users;
 mod sockets;
 mod stop;
