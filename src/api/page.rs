@@ -45,7 +45,7 @@ pub(super) fn page(
     let start_key = query.get("start_key");
     let start = start_key.map(decode).transpose()?;
     entries.sort_by(|a, b| a.key.cmp(&b.key));
-    let wanted = asked.unwrap_or(paged || size.is_some() || start.is_some());
+    let wanted = asked.unwrap_or_else(|| paged || size.is_some() || start.is_some());
     if !wanted {
         let all = entries.into_iter().map(|entry| entry.value).collect();
         return Ok(Success::ok(all));

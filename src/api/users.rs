@@ -137,7 +137,10 @@ async fn login(
     known: &UserRecord,
     salt: [u8; 16],
 ) -> Result<Option<(String, Hashes)>, ApiError> {
-    let username = wanted.username.clone().unwrap_or(known.username.clone());
+    let username = wanted
+        .username
+        .clone()
+        .unwrap_or_else(|| known.username.clone());
     let renamed = username != known.username;
     if renamed {
         taken(request, &known.account, &username, Some(&known.id))?;

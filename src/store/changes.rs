@@ -185,7 +185,7 @@ pub(super) fn note(
         kind,
         id: id.to_owned(),
         // Never older than the one before, whatever the clock does.
-        at: known.map_or(unix_millis(), |known| unix_millis().max(known + 1)),
+        at: known.map_or_else(unix_millis, |known| unix_millis().max(known + 1)),
         state,
     };
     write(connection, &change)?;
