@@ -1,13 +1,8 @@
 //! Accounts: their tree, who may see and change what of it, and what a change does to open sockets.
 
-use std::time::{Duration, Instant};
-
 use serde_json::{Value, json};
 
-use crate::support::{Account, Answer, Caller, Client, Closed, Server, World, column};
-
-/// Changes take effect at once for people.
-const AT_ONCE: Duration = Duration::from_secs(1);
+use crate::support::{Account, Answer, Caller, Server, World, column};
 
 /// Ids that are nobody's.
 const NOBODY: &str = "00000000000000000000000000000000";
@@ -443,20 +438,6 @@ async fn moving() {
     server.of(&team).get(&team.path()).await.data(200);
 }
 
-async fn is_closed(client: &mut Client, since: Instant, code: u16, reason: &str) {
-    let expected = Closed {
-        code,
-        reason: reason.into(),
-    };
-    assert_eq!(client.closed().await, expected);
-    assert!(since.elapsed() < AT_ONCE, "{:?}", since.elapsed());
-}
-
-async fn lives(client: &mut Client) {
-    let reply = client.ask(json!({"action":"ping"})).await;
-    assert_eq!(reply["status"], "success");
-}
-
 const CHANGED: &str = "access to an account changed: subscribe again";
 
 #[tokio::test]
@@ -468,12 +449,11 @@ async fn sockets_of_disabled_and_deleted_accounts_close() {
     let mut own = server.subscriber(&world.sales.token, &world.sales.id).await;
     let mut other = server.subscriber(&world.other.token, &world.other.id).await;
 
-    let since = Instant::now();
     master
         .patch(&world.sales.path(), json!({"enabled":false}))
         .await
         .data(200);
-    is_closed(&mut own, since, 4401, "token account or user disabled").await;
+    own.is_closed(4401, "token account or user disabled").await;
     sales
         .get("/v2/token_auth")
         .await
@@ -484,22 +464,21 @@ async fn sockets_of_disabled_and_deleted_accounts_close() {
     let disabled = "failed to authenticate token: account or user disabled";
     assert_eq!(error.as_deref(), Some(disabled));
     // Others see the disabled account as before.
-    lives(&mut above).await;
+    above.lives().await;
     master
         .patch(&world.sales.path(), json!({"enabled":true}))
         .await
         .data(200);
     let mut own = server.subscriber(&world.sales.token, &world.sales.id).await;
-    lives(&mut above).await;
+    above.lives().await;
 
-    let since = Instant::now();
     server
         .of(&world.acme)
         .delete(&world.sales.path())
         .await
         .data(200);
-    is_closed(&mut own, since, 4401, "token unknown account or user").await;
-    is_closed(&mut above, since, 1008, CHANGED).await;
+    own.is_closed(4401, "token unknown account or user").await;
+    above.is_closed(1008, CHANGED).await;
     sales
         .get("/v2/token_auth")
         .await
@@ -508,7 +487,7 @@ async fn sockets_of_disabled_and_deleted_accounts_close() {
         .subscribe_error(&world.acme.token, &world.sales.id)
         .await;
     assert_eq!(error.as_deref(), Some("unauthorized account id"));
-    lives(&mut other).await;
+    other.lives().await;
 }
 
 /// After a move the account above sees nothing of it any more, and the new one does.
@@ -522,13 +501,12 @@ async fn a_move_takes_access_away() {
     let mut own = server.subscriber(&world.sales.token, &world.sales.id).await;
     let mut all = server.subscriber(&world.master.token, "*").await;
 
-    let since = Instant::now();
     let to = json!({"to":world.other.id});
     master
         .post(&format!("{}/move", world.sales.path()), to)
         .await
         .data(200);
-    is_closed(&mut above, since, 1008, CHANGED).await;
+    above.is_closed(1008, CHANGED).await;
     let error = server
         .subscribe_error(&world.acme.token, &world.sales.id)
         .await;
@@ -542,7 +520,7 @@ async fn a_move_takes_access_away() {
         assert_eq!(client.event().await["data"]["call_id"], "c");
     }
     // A reply is not overtaken: there was no event before it.
-    lives(&mut beside).await;
+    beside.lives().await;
 }
 
 /// The realm is part of what was bound for it.
@@ -561,21 +539,20 @@ async fn another_realm_ends_what_was_bound_for_the_old_one() {
     )
     .await
     .data(200);
-    lives(&mut own).await;
+    own.lives().await;
 
-    let since = Instant::now();
     let realm = json!({"realm":"Sales.example.net"});
     acme.patch(&world.sales.path(), realm.clone())
         .await
         .data(200);
     for client in [&mut above, &mut own] {
-        is_closed(client, since, 1008, CHANGED).await;
+        client.is_closed(1008, CHANGED).await;
     }
-    lives(&mut other).await;
+    other.lives().await;
     let mut own = server.subscriber(&world.sales.token, &world.sales.id).await;
     // The same once more is no change.
     acme.patch(&world.sales.path(), realm).await.data(200);
-    lives(&mut own).await;
+    own.lives().await;
     let binding = "registration.success";
     let wanted = crate::support::subscribe(&world.sales.token, &world.sales.id, binding);
     assert_eq!(own.ask(wanted).await["status"], "success");

@@ -1,10 +1,8 @@
 //! Users: made, changed, removed; who may do it; and what becomes of their tokens and sockets.
 
-use std::time::{Duration, Instant};
-
 use serde_json::{Value, json};
 
-use crate::support::{Caller, Closed, PASSWORD, Server, World, column, md5, sha1};
+use crate::support::{Caller, PASSWORD, Server, World, column, md5, sha1};
 
 const NOBODY: &str = "00000000000000000000000000000000";
 
@@ -378,26 +376,13 @@ async fn sockets_of_changed_users_close() {
         acme.patch(&user.path, json!({"first_name":"x","priv_level":"admin"}))
             .await
             .data(200);
-        assert_eq!(
-            socket.ask(json!({"action":"ping"})).await["status"],
-            "success"
-        );
+        socket.lives().await;
 
-        let since = Instant::now();
         match &change {
             Some(change) => acme.patch(&user.path, change.clone()).await.data(200),
             None => acme.delete(&user.path).await.data(200),
         };
-        let expected = Closed {
-            code: 4401,
-            reason: reason.into(),
-        };
-        assert_eq!(socket.closed().await, expected, "{name}");
-        assert!(
-            since.elapsed() < Duration::from_secs(1),
-            "{name}: {:?}",
-            since.elapsed()
-        );
+        socket.is_closed(4401, reason).await;
         is_worth_nothing(&server, &caller, account, reason).await;
         if name == "disabled" {
             // The token did not end with it.
@@ -408,10 +393,7 @@ async fn sockets_of_changed_users_close() {
         }
     }
     for client in [&mut other, &mut of_account] {
-        assert_eq!(
-            client.ask(json!({"action":"ping"})).await["status"],
-            "success"
-        );
+        client.lives().await;
     }
     bystander.get("/v2/token_auth").await.data(200);
 }
