@@ -222,7 +222,7 @@ pub(crate) fn column(listing: &Value, member: &str) -> Vec<String> {
 }
 
 /// All routes with a hole for each id, and whether they can be used without a token. Written down here
-/// once more: a route that is added, or opened, by mistake shows.
+/// once more: a method that is added to a path, or opened to all, by mistake shows.
 pub(crate) const ROUTES: &[(&str, &str, bool)] = &[
     ("PUT", "/v2/user_auth", true),
     ("PUT", "/v2/api_auth", true),
