@@ -93,7 +93,7 @@ async fn apply(request: &Request, change: AccountChange) -> Answer {
     let directory = request.directory();
     let account = request.known_account(&directory)?;
     let id = account.id.clone();
-    if change.enabled.is_some() {
+    if change.enabled == Some(false) {
         not_own(request, &id)?;
     }
     let above = account.parent.as_ref().unwrap_or(&account.id);

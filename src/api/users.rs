@@ -75,7 +75,7 @@ pub(super) async fn create(request: &Request) -> Answer {
 pub(super) async fn replace(request: &Request) -> Answer {
     let data = request.data()?;
     if data.get("username").is_none_or(Value::is_null) {
-        may(request, &Wanted::read(data, false)?)?;
+        may(request, &mut Wanted::read(data, false)?)?;
         return Err(ApiError::required("username"));
     }
     apply(request, data, true).await
@@ -101,8 +101,8 @@ pub(super) async fn delete(request: &Request) -> Answer {
 
 async fn apply(request: &Request, data: Map<String, Value>, replace: bool) -> Answer {
     let account = request.account()?;
-    let wanted = Wanted::read(data, false)?;
-    may(request, &wanted)?;
+    let mut wanted = Wanted::read(data, false)?;
+    may(request, &mut wanted)?;
     let directory = request.directory();
     let known = user(request, &directory, &account)?.clone();
     let salt = request.known_account(&directory)?.salt;
@@ -149,8 +149,8 @@ async fn login(
 }
 
 /// Admins may do all but lock themselves out; everybody may change the password and the free fields
-/// of the own user.
-fn may(request: &Request, wanted: &Wanted) -> Result<(), ApiError> {
+/// of the own user, and say again, without effect, what its rights are.
+fn may(request: &Request, wanted: &mut Wanted) -> Result<(), ApiError> {
     if request.is_admin()? {
         return match wanted.enabled {
             Some(false) => not_oneself(request, request.part("user_id")),
@@ -158,8 +158,9 @@ fn may(request: &Request, wanted: &Wanted) -> Result<(), ApiError> {
         };
     }
     let own = request.caller()?.owner.as_deref() == Some(request.part("user_id"));
-    let rights = wanted.enabled.is_some() || wanted.priv_level.is_some();
-    if own && !rights {
+    let enabled = wanted.enabled.take().unwrap_or(true);
+    let level = wanted.priv_level.take().unwrap_or(PrivLevel::User);
+    if own && enabled && level == PrivLevel::User {
         return Ok(());
     }
     request.admin()

@@ -76,6 +76,13 @@ impl Server {
         started.unwrap_or_else(|log| panic!("the server did not start:\n{log}"))
     }
 
+    /// Ends it, and starts it again over the same data, on other ports.
+    pub(crate) async fn restarted(mut self, flags: &[&str]) -> Self {
+        self.signal("-TERM");
+        assert_eq!(self.ended().await, Some(0));
+        self.beside(flags).await
+    }
+
     async fn over(folder: Arc<TempDir>, flags: &[&str]) -> Result<Self, String> {
         let (log, path) = tempfile::Builder::new()
             .prefix("log")
