@@ -12,7 +12,7 @@ mod live;
 mod sqlite;
 mod users;
 
-pub use accounts::{API_KEY_LENGTH, AccountChange, NewAccount};
+pub use accounts::{API_KEY_LENGTH, AccountChange, DocumentChange, NewAccount};
 pub use changes::{Change, Kind, News, RevokedToken, State};
 pub use live::{LiveStore, SEEN_WITHIN, Started};
 pub use sqlite::{FirstStart, Store, StoreError};

@@ -36,5 +36,8 @@ pub(super) async fn new_key(request: &Request) -> Answer {
     let account = request.known_id()?;
     let work = move |store: &mut Store| store.new_api_key(&account);
     let key = request.state.change(work).await?;
-    Ok(Success::created(json!({ "api_key": key.expose() })))
+    Ok(Success {
+        secret: true,
+        ..Success::created(json!({ "api_key": key.expose() }))
+    })
 }

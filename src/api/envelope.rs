@@ -27,6 +27,8 @@ pub(super) struct Success {
     pub(super) missing_nodes: Vec<String>,
     /// A document as it is, without an envelope.
     pub(super) bare: bool,
+    /// `data` holds a secret: it is not compressed.
+    pub(super) secret: bool,
 }
 
 /// Where a listing stands (A.2).
@@ -47,6 +49,7 @@ impl Success {
             page: None,
             missing_nodes: Vec::new(),
             bare: false,
+            secret: false,
         }
     }
 
@@ -250,6 +253,7 @@ pub(super) fn envelope(context: &Context, answer: Answer) -> Enveloped {
                 body.insert("data".into(), data);
             }
             body.insert("status".into(), "success".into());
+            secret = success.secret;
             let token = success.auth_token.or_else(|| context.repeated_token());
             if let Some(token) = token {
                 body.insert("auth_token".into(), token.expose().into());

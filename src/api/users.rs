@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::accounts::{merged, own_fields};
+use super::accounts::own_fields;
 use super::envelope::{Answer, ApiError, Success};
 use super::fields::Fields;
 use super::page::{Entry, page};
@@ -11,7 +11,9 @@ use crate::auth::credentials::Hashes;
 use crate::auth::{Directory, Document, PrivLevel, UserRecord};
 use crate::model::AccountId;
 use crate::model::clock::gregorian;
-use crate::store::{NewUser, StoreError, UserChange, check_password, check_username};
+use crate::store::{
+    DocumentChange, NewUser, StoreError, UserChange, check_password, check_username,
+};
 
 const OWN: [&str; 8] = [
     "id",
@@ -111,9 +113,9 @@ async fn apply(request: &Request, data: Map<String, Value>, replace: bool) -> An
         priv_level: wanted.priv_level,
         enabled: wanted.enabled,
         document: Some(if replace {
-            own_fields(wanted.document, &OWN)
+            DocumentChange::Replace(own_fields(wanted.document, &OWN))
         } else {
-            merged(&known.document, own_fields(wanted.document, &OWN))
+            DocumentChange::Merge(own_fields(wanted.document, &OWN))
         }),
     };
     let changed = request

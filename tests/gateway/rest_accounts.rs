@@ -14,12 +14,15 @@ async fn made_read_and_changed() {
     let acme = server.of(&world.acme);
     let (path, parent) = (world.acme.path(), &world.acme.id);
 
+    let above = acme.get(&path).await.data(200)["realm"].clone();
+    let above = above.as_str().unwrap();
+
     // A child with everything that can be said, and with what nobody may say.
     let answer = acme
         .put(
             &path,
             json!({
-                "name": "  Support ", "realm": "Support.Acme.example.net", "enabled": true,
+                "name": "  Support ", "realm": format!("Support.{above}"), "enabled": true,
                 "timezone": "Europe/Berlin", "ui_metadata": {"version":"5.0","nested":{"a":[1]}},
                 "id": NOBODY, "parent_id": NOBODY, "tree": [], "superduper_admin": true,
                 "is_reseller": true, "reseller_id": NOBODY, "created": 1, "api_key": "x",
@@ -32,7 +35,7 @@ async fn made_read_and_changed() {
     let child = format!("/v2/accounts/{id}");
     assert_eq!(answer.header("location"), child);
     let expected = json!({
-        "id": id, "name": "Support", "realm": "support.acme.example.net", "enabled": true,
+        "id": id, "name": "Support", "realm": format!("support.{above}"), "enabled": true,
         "superduper_admin": false, "is_reseller": false, "reseller_id": world.master.id,
         "parent_id": parent, "created": made["created"], "timezone": "Europe/Berlin",
         "ui_metadata": {"version":"5.0","nested":{"a":[1]}},
@@ -84,9 +87,21 @@ async fn made_read_and_changed() {
         "{plain}"
     );
 
-    let own = json!({"name":"x","realm":"desk.example.net","enabled":false});
+    let own = json!({"name":"x","realm":format!("desk{below}"),"enabled":false});
     let sleeping = acme.put(&path, own).await.data(201);
     assert_eq!(sleeping["enabled"], false);
+
+    // Whose realm it is gets its presence events: only super-duper admins choose freely.
+    let foreign = json!({"name":"x","realm":"victim.example.net"});
+    for (method, path) in [("PUT", &path), ("PATCH", &path), ("POST", &child)] {
+        let body = json!({"data":foreign}).to_string();
+        let answer = acme.ask(method, path, &body).await;
+        assert_eq!(answer.status, 400, "{method} {path}: {}", answer.text);
+        assert!(answer.json()["data"]["realm"]["forbidden"].is_object());
+    }
+    let master = server.of(&world.master);
+    let chosen = master.put(&path, foreign).await.data(201);
+    assert_eq!(chosen["realm"], "victim.example.net");
 
     for (data, field, rule) in [
         (json!({}), "name", "required"),
@@ -112,7 +127,7 @@ async fn made_read_and_changed() {
             "type",
         ),
         (
-            json!({"name":"x","realm":"DESK.example.net"}),
+            json!({"name":"x","realm":format!("DESK{below}")}),
             "realm",
             "unique",
         ),
@@ -123,12 +138,16 @@ async fn made_read_and_changed() {
             "maxLength",
         ),
     ] {
-        acme.put(&path, data.clone()).await.is_mistake(field, rule);
-        acme.post(&child, data.clone())
+        master
+            .put(&path, data.clone())
+            .await
+            .is_mistake(field, rule);
+        master
+            .post(&child, data.clone())
             .await
             .is_mistake(field, rule);
         if rule != "required" {
-            acme.patch(&child, data).await.is_mistake(field, rule);
+            master.patch(&child, data).await.is_mistake(field, rule);
         }
     }
     assert_eq!(acme.get(&child).await.data(200), replaced);
@@ -542,7 +561,9 @@ async fn another_realm_ends_what_was_bound_for_the_old_one() {
     own.lives().await;
 
     let realm = json!({"realm":"Sales.example.net"});
-    acme.patch(&world.sales.path(), realm.clone())
+    let master = server.of(&world.master);
+    master
+        .patch(&world.sales.path(), realm.clone())
         .await
         .data(200);
     for client in [&mut above, &mut own] {

@@ -24,7 +24,8 @@ async fn by_password() {
     let world = World::new(&server).await;
     let acme = server.child(&world.master, "A-C m.E! 7").await;
     let change = json!({"realm":"Acme7.sip.example.net","language":"de-DE"});
-    server.of(&acme).patch(&acme.path(), change).await.data(200);
+    let master = server.of(&world.master);
+    master.patch(&acme.path(), change).await.data(200);
     let user = server.user(&acme, "Bob", "user").await;
     let (md5, sha1) = (md5("bob", PASSWORD), sha1("bob", PASSWORD));
     let realm = "ACME7.sip.example.net";
