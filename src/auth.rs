@@ -17,7 +17,9 @@ mod live;
 pub mod token;
 
 pub use authority::{Authority, NewToken};
-pub use directory::{AccountRecord, Directory, Document, PrivLevel, SigningKey, UserRecord};
+pub use directory::{
+    AccountRecord, Directory, Document, PrivLevel, SigningKey, UserRecord, normal_name,
+};
 pub use issuer::{IssuerError, IssuerSettings, TrustedIssuer};
 pub use live::Live;
 pub use token::TokenError;

@@ -28,14 +28,14 @@ const OWN: [&str; 11] = [
 pub(super) async fn get(request: &Request) -> Answer {
     let directory = request.directory();
     let account = request.known_account(&directory)?;
-    Ok(Success::ok(show(&directory, account)))
+    Ok(Success::ok(show(request, &directory, account)))
 }
 
 /// `PUT`: a new account below this one.
 pub(super) async fn create_child(request: &Request) -> Answer {
     let parent = request.known_id()?;
     let (wanted, document) = read(request.data()?, true)?;
-    check_realm(request, &parent, wanted.realm.as_deref())?;
+    check_realm(request, Some(&parent), wanted.realm.as_deref())?;
     let made = request.state.change(move |store| {
         store.create_account(&NewAccount {
             name: wanted.name.as_deref().unwrap_or_default(),
@@ -50,7 +50,7 @@ pub(super) async fn create_child(request: &Request) -> Answer {
     let directory = request.directory();
     Ok(Success {
         location: Some(format!("/v2/accounts/{}", made.id)),
-        ..Success::created(show(&directory, &made))
+        ..Success::created(show(request, &directory, &made))
     })
 }
 
@@ -78,7 +78,7 @@ pub(super) async fn change(request: &Request) -> Answer {
 pub(super) async fn delete(request: &Request) -> Answer {
     let directory = request.directory();
     let account = request.known_account(&directory)?;
-    let (shown, id) = (show(&directory, account), account.id.clone());
+    let (shown, id) = (show(request, &directory, account), account.id.clone());
     not_own(request, &id)?;
     request
         .state
@@ -97,7 +97,9 @@ async fn apply(request: &Request, change: AccountChange) -> Answer {
     // What was read may be sent back.
     let realm = change.realm.as_deref().map(str::to_lowercase);
     if realm != account.realm {
-        let above = account.parent.as_ref().unwrap_or(&account.id);
+        // The own one is for those above to choose: whether it is taken would tell of siblings.
+        let own = request.caller()?.account == account.id;
+        let above = account.parent.as_ref().filter(|_| !own);
         check_realm(request, above, change.realm.as_deref())?;
     }
     let changed = request
@@ -105,7 +107,7 @@ async fn apply(request: &Request, change: AccountChange) -> Answer {
         .change(move |store| store.change_account(&id, &change))
         .await?;
     let directory = request.directory();
-    Ok(Success::ok(show(&directory, &changed)))
+    Ok(Success::ok(show(request, &directory, &changed)))
 }
 
 /// Nobody locks himself out, and nobody removes the master account.
@@ -121,9 +123,13 @@ pub(super) fn not_own(request: &Request, account: &AccountId) -> Result<(), ApiE
 
 /// Whose realm it is gets the presence events of that realm, whoever else may use it in Kazoo: a free
 /// choice is for super-duper admins, all others choose below the realm of the account above.
-fn check_realm(request: &Request, parent: &AccountId, realm: Option<&str>) -> Result<(), ApiError> {
+fn check_realm(
+    request: &Request,
+    parent: Option<&AccountId>,
+    realm: Option<&str>,
+) -> Result<(), ApiError> {
     let directory = request.directory();
-    let above = directory.account(parent);
+    let above = parent.and_then(|parent| directory.account(parent));
     let above = above.and_then(|above| above.realm.as_deref());
     let Some(realm) = realm.filter(|_| !request.caller().is_ok_and(|caller| caller.superduper))
     else {
@@ -172,10 +178,11 @@ pub(super) fn own_fields(mut data: Document, ours: &[&str]) -> Document {
 }
 
 /// The account as clients see it: nothing secret.
-pub(super) fn show(directory: &Directory, account: &AccountRecord) -> Value {
+pub(super) fn show(request: &Request, directory: &Directory, account: &AccountRecord) -> Value {
     let master = directory.master().map(|master| &master.id);
     let mut shown = account.document.clone();
-    let parent = account.parent.as_ref().map(AccountId::as_str);
+    let parent = account.parent.as_ref();
+    let parent = parent.filter(|parent| request.sees(directory, parent));
     for (key, value) in [
         ("id", json!(account.id.as_str())),
         ("name", json!(account.name)),
@@ -184,7 +191,7 @@ pub(super) fn show(directory: &Directory, account: &AccountRecord) -> Value {
         ("superduper_admin", json!(account.superduper)),
         ("is_reseller", json!(master == Some(&account.id))),
         ("reseller_id", json!(master.map(AccountId::as_str))),
-        ("parent_id", json!(parent)),
+        ("parent_id", json!(parent.map(AccountId::as_str))),
         ("created", json!(gregorian(account.created))),
     ] {
         shown.insert(key.to_owned(), value);

@@ -21,7 +21,7 @@ use tokio::time::timeout;
 
 use super::envelope::{Answer, ApiError, Enveloped, envelope};
 use super::request::{Context, Query, Request};
-use super::routes::{Route, table};
+use super::routes::{Access, Route, table};
 use super::state::ApiState;
 use super::{cors, health, negotiation};
 use crate::model::client_network;
@@ -181,6 +181,9 @@ impl Service {
                     return Err(ApiError::unsupported_media_type());
                 }
                 request.body = read(body, self.most(route)).await?;
+                if route.access != Access::Open {
+                    request.still_allowed(route.access)?;
+                }
             }
             let resource = AssertUnwindSafe((route.handler)(&request)).catch_unwind();
             resource.await.unwrap_or_else(|_| {

@@ -9,6 +9,7 @@ use http::header::AUTHORIZATION;
 use serde_json::{Map, Value};
 
 use super::envelope::ApiError;
+use super::routes::Access;
 use super::state::ApiState;
 use crate::auth::{AccountRecord, Directory, PrivLevel};
 use crate::entropy::random_id;
@@ -136,13 +137,21 @@ impl Request {
             return Err(ApiError::bad_identifier(text));
         }
         // The same answer for another's account and for none: nobody learns which ids exist.
-        if !caller.superduper && !directory.is_within(&account, &caller.account) {
+        if !self.sees(&directory, &account) {
             return Err(ApiError::forbidden());
         }
         Ok(account)
     }
 
-    /// The same, of an account that is known here.
+    /// Whether the caller may know of an account.
+    pub(super) fn sees(&self, directory: &Directory, account: &AccountId) -> bool {
+        let caller = self.context.caller.as_ref();
+        caller.is_some_and(|caller| {
+            caller.superduper || directory.is_within(account, &caller.account)
+        })
+    }
+
+    /// As [`Request::account`], of an account that is known here.
     pub(super) fn known_account<'d>(
         &self,
         directory: &'d Directory,
@@ -159,12 +168,25 @@ impl Request {
 
     /// Whether the caller may change things: a token of the account as such, or of an admin.
     pub(super) fn is_admin(&self) -> Result<bool, ApiError> {
-        let Some(owner) = &self.caller()?.owner else {
+        let caller = self.caller()?;
+        let Some(owner) = &caller.owner else {
             return Ok(true);
         };
         let directory = self.directory();
-        let user = directory.user(owner);
+        let user = directory.user_of(&caller.account, owner);
         Ok(user.is_some_and(|user| user.priv_level == PrivLevel::Admin))
+    }
+
+    /// Whether the caller may still do what it asked for: while a body was read, or a slow hash made,
+    /// its token may have been taken away.
+    pub(super) fn still_allowed(&self, access: Access) -> Result<(), ApiError> {
+        if let Some(caller) = &self.context.caller {
+            let authority = &self.state.shared.authority;
+            authority
+                .look_again(caller, unix_now())
+                .map_err(|_| ApiError::invalid_credentials())?;
+        }
+        access.check(self)
     }
 
     /// As [`Request::is_admin`], as an error.

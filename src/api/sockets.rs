@@ -27,7 +27,7 @@ pub(super) async fn list(request: &Request) -> Answer {
         Some("ids") => true,
         Some(other) => return Err(ApiError::not_one_of("format", &["objects", "ids"], other)),
     };
-    let (mut sockets, missing) = gather(request, &account, reach).await;
+    let (mut sockets, missing) = gather(request, &account, reach).await?;
     if let Some(binding) = request.query.get("binding") {
         let has = |socket: &Socket| {
             let bindings = socket.get("bindings").and_then(Value::as_array);
@@ -65,7 +65,7 @@ pub(super) async fn get(request: &Request) -> Answer {
         return Ok(Success::ok(socket.into()));
     }
     // Others are asked for all of the account's, since the original does not compare the account.
-    let (sockets, missing) = gather(request, &account, Reach::Account).await;
+    let (sockets, missing) = gather(request, &account, Reach::Account).await?;
     let found = sockets
         .into_iter()
         .find(|socket| text(socket, "websocket_session_id") == id);
@@ -123,8 +123,8 @@ async fn gather(
     request: &Request,
     account: &AccountId,
     reach: Reach,
-) -> (Vec<Socket>, Vec<String>) {
-    let _permit = request.state.listings.acquire().await;
+) -> Result<(Vec<Socket>, Vec<String>), ApiError> {
+    let _place = request.state.listing(&request.caller()?.account).await?;
     let question = question(account, reach);
     let others = request.state.cluster.sockets(&question).await;
     let mut sockets = request.state.this_node.sockets(&question);
@@ -136,7 +136,17 @@ async fn gather(
         let known = socket.entry("account_id");
         known.or_insert_with(|| account.as_str().into());
     }
-    (sockets, others.missing)
+    // Another node's tree may not be ours.
+    let directory = request.directory();
+    sockets.retain(|socket| {
+        let of = || AccountId::parse(text(socket, "account_id"));
+        match reach {
+            Reach::All => true,
+            Reach::Account => text(socket, "account_id") == account.as_str(),
+            Reach::Tree => of().is_some_and(|of| directory.is_within(&of, account)),
+        }
+    });
+    Ok((sockets, others.missing))
 }
 
 fn text<'s>(socket: &'s Socket, member: &str) -> &'s str {

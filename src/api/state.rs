@@ -2,17 +2,20 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use md5::{Digest, Md5};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::envelope::ApiError;
 use super::limits::Buckets;
 use crate::cluster::Cluster;
 use crate::gateway::Shared;
+use crate::model::AccountId;
 use crate::node::Node;
 use crate::settings::ApiSettings;
 use crate::store::{LiveStore, Store, StoreError};
@@ -21,6 +24,12 @@ use crate::store::{LiveStore, Store, StoreError};
 const LOGINS_AT_ONCE: usize = 2;
 /// Listings of sockets that are gathered at a time.
 const LISTINGS_AT_ONCE: usize = 16;
+/// For a place among those.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// Listings for the users of one account: at once, and a second after that.
+const LISTINGS_OF_ACCOUNT: (u32, u32) = (100, 20);
+/// New passwords that the users of one account make, the same.
+const HASHES_OF_ACCOUNT: (u32, u32) = (40, 2);
 /// Log-in attempts of one address: at once, and a second after that (kazoo-rest.md A.11, narrower,
 /// for each costs tens of milliseconds of CPU).
 const LOGINS_OF_ADDRESS: (u32, u32) = (20, 2);
@@ -39,9 +48,12 @@ pub struct ApiState {
     pub(super) settings: ApiSettings,
     /// base64url of the MD5 of the node's name.
     pub(super) node: Arc<String>,
-    pub(super) logins: Semaphore,
+    pub(super) logins: Arc<Semaphore>,
     /// Listings under way: each is work for all nodes.
-    pub(super) listings: Semaphore,
+    pub(super) listings: Arc<Semaphore>,
+    pub(super) listings_of: Buckets<String>,
+    /// New passwords, by the caller's account.
+    pub(super) hashes: Buckets<String>,
     /// Requests without a valid token, by client.
     pub(super) requests: Buckets<IpAddr>,
     /// Log-in attempts, by client and by account.
@@ -67,8 +79,10 @@ impl ApiState {
             this_node,
             cluster,
             node: Arc::new(node_hash(&settings.node)),
-            logins: Semaphore::new(LOGINS_AT_ONCE),
-            listings: Semaphore::new(LISTINGS_AT_ONCE),
+            logins: Arc::new(Semaphore::new(LOGINS_AT_ONCE)),
+            listings: Arc::new(Semaphore::new(LISTINGS_AT_ONCE)),
+            listings_of: Buckets::new(LISTINGS_OF_ACCOUNT.0, LISTINGS_OF_ACCOUNT.1),
+            hashes: Buckets::new(HASHES_OF_ACCOUNT.0, HASHES_OF_ACCOUNT.1),
             requests: Buckets::new(settings.rate_burst, settings.rate_per_second),
             attempts: Buckets::new(LOGINS_OF_ADDRESS.0, LOGINS_OF_ADDRESS.1),
             attempts_at: Buckets::new(LOGINS_OF_ACCOUNT.0, LOGINS_OF_ACCOUNT.1),
@@ -98,16 +112,37 @@ impl ApiState {
         })
     }
 
-    /// Work that takes tens of milliseconds of CPU, such as a password's hash: few at a time.
+    /// Work that takes tens of milliseconds of CPU, such as a password's hash: few at a time, and 503
+    /// for whoever would wait too long.
     pub(super) async fn slowly<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, ApiError> {
-        let permit = self.logins.acquire().await;
-        let _permit = permit.map_err(|_| ApiError::fault())?;
-        let done = tokio::task::spawn_blocking(work).await;
+        let permit = place(self.logins.clone()).await?;
+        let working = move || {
+            // Held to the end of the work, also when nobody waits for it any more.
+            let _permit = permit;
+            work()
+        };
+        let done = tokio::task::spawn_blocking(working).await;
         done.map_err(|_| ApiError::fault())
     }
+
+    /// A place among those who gather a listing of sockets for this account.
+    pub(super) async fn listing(
+        &self,
+        caller: &AccountId,
+    ) -> Result<OwnedSemaphorePermit, ApiError> {
+        let taken = self.listings_of.take(caller.to_string());
+        taken.map_err(ApiError::too_many_requests)?;
+        place(self.listings.clone()).await
+    }
+}
+
+async fn place(places: Arc<Semaphore>) -> Result<OwnedSemaphorePermit, ApiError> {
+    let waiting = timeout(LONGEST_WAIT, places.acquire_owned()).await;
+    let permit = waiting.map_err(|_| ApiError::unavailable("too much to do, try again"))?;
+    permit.map_err(|_| ApiError::fault())
 }
 
 fn node_hash(node: &str) -> String {

@@ -28,10 +28,9 @@ pub(super) async fn descendants(request: &Request) -> Answer {
 pub(super) async fn parents(request: &Request) -> Answer {
     let directory = request.directory();
     let account = request.known_account(&directory)?;
-    let caller = request.caller()?;
     let above = directory.ancestors(&account.id).into_iter();
     let seen = above
-        .filter(|above| caller.superduper || directory.is_within(&above.id, &caller.account))
+        .filter(|above| request.sees(&directory, &above.id))
         .map(|above| json!({"id": above.id.as_str(), "name": above.name}));
     Ok(Success::ok(seen.collect()))
 }
@@ -49,17 +48,13 @@ pub(super) async fn move_to(request: &Request) -> Answer {
         .change(move |store| store.move_account(&id, &to))
         .await?;
     let directory = request.directory();
-    Ok(Success::ok(show(&directory, &moved)))
+    Ok(Success::ok(show(request, &directory, &moved)))
 }
 
 /// The new parent, which must be in the caller's reach as well.
 fn target(request: &Request, to: &str) -> Result<AccountId, ApiError> {
     let directory = request.directory();
-    let caller = request.caller()?;
-    let seen = |to: &AccountId| {
-        let known = directory.account(to).is_some();
-        known && (caller.superduper || directory.is_within(to, &caller.account))
-    };
+    let seen = |to: &AccountId| directory.account(to).is_some() && request.sees(&directory, to);
     AccountId::parse(to).filter(seen).ok_or_else(|| {
         let details = json!({"message":"account not found","value":to});
         ApiError::validation("to", "not_found", details)
@@ -74,14 +69,16 @@ fn listing<'d>(
 ) -> Answer {
     let entries = accounts.into_iter().map(|account| Entry {
         key: format!("{}\n{}", account.name.to_lowercase(), account.id),
-        value: entry(directory, account),
+        value: entry(request, directory, account),
     });
     page(&request.query, entries.collect(), true)
 }
 
-fn entry(directory: &Directory, account: &AccountRecord) -> Value {
+/// `tree` begins with the highest account that the caller may see.
+fn entry(request: &Request, directory: &Directory, account: &AccountRecord) -> Value {
     let above = directory.ancestors(&account.id).into_iter();
-    let tree: Vec<&str> = above.map(|above| above.id.as_str()).collect();
+    let seen = above.filter(|above| request.sees(directory, &above.id));
+    let tree: Vec<&str> = seen.map(|above| above.id.as_str()).collect();
     json!({
         "id": account.id.as_str(),
         "name": account.name,

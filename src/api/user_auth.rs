@@ -10,7 +10,7 @@ use super::fields::Fields;
 use super::request::Request;
 use super::state::ApiState;
 use crate::auth::credentials::{Method, same, slow_hash};
-use crate::auth::{AccountRecord, Directory, NewToken, UserRecord};
+use crate::auth::{AccountRecord, Directory, NewToken, UserRecord, normal_name};
 use crate::entropy::random_id;
 use crate::model::clock::unix_now;
 use crate::model::{AccountId, client_network};
@@ -27,7 +27,8 @@ pub(super) async fn log_in(request: &Request) -> Answer {
     let (method, credentials, data) = read(request.data()?)?;
     let directory = state.shared.authority.directory();
     let (accounts, named) = accounts(&directory, &data);
-    limit_accounts(state, &accounts, &named)?;
+    // By what was asked for, whether there is such an account or not: nobody learns which exist.
+    limited(state, state.attempts_at.take(named))?;
 
     let salts: Vec<[u8; 16]> = if accounts.is_empty() {
         vec![[0; 16]]
@@ -60,21 +61,6 @@ pub(super) async fn log_in(request: &Request) -> Answer {
 /// 429 when an address has tried too often.
 pub(super) fn limit_address(state: &ApiState, address: IpAddr) -> Result<(), ApiError> {
     limited(state, state.attempts.take(client_network(address)))
-}
-
-fn limit_accounts(
-    state: &ApiState,
-    accounts: &[&AccountRecord],
-    named: &str,
-) -> Result<(), ApiError> {
-    // One that is not known has a bucket as well: nobody learns which accounts exist.
-    if accounts.is_empty() {
-        let name: String = named.chars().take(128).collect();
-        return limited(state, state.attempts_at.take(format!("?{name}")));
-    }
-    accounts
-        .iter()
-        .try_for_each(|account| limited(state, state.attempts_at.take(account.id.to_string())))
 }
 
 fn limited(state: &ApiState, taken: Result<u32, u64>) -> Result<(), ApiError> {
@@ -139,8 +125,8 @@ fn read(data: Map<String, Value>) -> Result<(Method, String, Map<String, Value>)
     Ok((method.unwrap_or(Method::Md5), credentials, data))
 }
 
-/// By realm, else by id, else by name; each falls through when nothing is found. Also the text by
-/// which it was looked for.
+/// By realm, else by id, else by name; each falls through when nothing is found. Also by what it was
+/// looked for, the same for all ways to write it.
 fn accounts<'d>(
     directory: &'d Directory,
     data: &Map<String, Value>,
@@ -148,18 +134,22 @@ fn accounts<'d>(
     let text = |field: &str| data.get(field).and_then(Value::as_str);
     let realm = text("account_realm").or_else(|| text("realm"));
     let name = text("account_name");
-    let named = [realm, text("account_id"), name];
-    let key = named.into_iter().flatten().next().unwrap_or_default();
+    let named = [
+        realm.map_or_else(String::new, str::to_lowercase),
+        text("account_id").unwrap_or_default().to_owned(),
+        name.map_or_else(String::new, normal_name),
+    ]
+    .join("\n");
     if let Some(account) = realm.and_then(|realm| directory.by_realm(realm)) {
-        return (vec![account], key.to_lowercase());
+        return (vec![account], named);
     }
     let ids = [text("account_id"), name].into_iter().flatten();
     let mut by_id = ids.filter_map(|id| directory.account(&AccountId::parse(id)?));
     if let Some(account) = by_id.next() {
-        return (vec![account], key.to_lowercase());
+        return (vec![account], named);
     }
     let by_name = name.into_iter().flat_map(|name| directory.by_name(name));
-    (by_name.take(MAX_ACCOUNTS).collect(), key.to_lowercase())
+    (by_name.take(MAX_ACCOUNTS).collect(), named)
 }
 
 fn user_with<'d>(

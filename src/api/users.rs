@@ -7,6 +7,7 @@ use super::envelope::{Answer, ApiError, Success};
 use super::fields::Fields;
 use super::page::{Entry, page};
 use super::request::Request;
+use super::routes::Access;
 use crate::auth::credentials::Hashes;
 use crate::auth::{Directory, Document, PrivLevel, UserRecord};
 use crate::model::AccountId;
@@ -51,10 +52,8 @@ pub(super) async fn create(request: &Request) -> Answer {
     let password = wanted.password.unwrap_or_default();
     taken(request, &account, &username, None)?;
     let name = username.clone();
-    let hashes = request
-        .state
-        .slowly(move || Hashes::new(&name, &password, &salt))
-        .await?;
+    let hashes = hash(request, name, password, salt).await?;
+    request.still_allowed(Access::Admin)?;
     let of = account.clone();
     let made = request.state.change(move |store| {
         store.create_user(&NewUser {
@@ -77,7 +76,7 @@ pub(super) async fn create(request: &Request) -> Answer {
 pub(super) async fn replace(request: &Request) -> Answer {
     let data = request.data()?;
     if data.get("username").is_none_or(Value::is_null) {
-        may(request, &mut Wanted::read(data, false)?)?;
+        may(request, &mut Wanted::read(data, false)?, None)?;
         return Err(ApiError::required("username"));
     }
     apply(request, data, true).await
@@ -104,12 +103,16 @@ pub(super) async fn delete(request: &Request) -> Answer {
 async fn apply(request: &Request, data: Map<String, Value>, replace: bool) -> Answer {
     let account = request.account()?;
     let mut wanted = Wanted::read(data, false)?;
-    may(request, &mut wanted)?;
     let directory = request.directory();
-    let known = user(request, &directory, &account)?.clone();
+    let known = user(request, &directory, &account);
+    may(request, &mut wanted, known.as_ref().ok().copied())?;
+    let known = known?.clone();
     let salt = request.known_account(&directory)?.salt;
+    let login = login(request, &wanted, &known, salt).await?;
+    request.still_allowed(Access::Account)?;
+    may(request, &mut wanted, Some(&known))?;
     let change = UserChange {
-        login: login(request, &wanted, &known, salt).await?,
+        login,
         priv_level: wanted.priv_level,
         enabled: wanted.enabled,
         document: Some(if replace {
@@ -145,14 +148,27 @@ async fn login(
         return Ok(None);
     };
     let name = username.clone();
-    let hashing = move || Hashes::new(&name, &password, &salt);
-    let hashes = request.state.slowly(hashing).await?;
+    let hashes = hash(request, name, password, salt).await?;
     Ok(Some((username, hashes)))
 }
 
+/// Of a new password. An account may not keep the machine busy with them.
+async fn hash(
+    request: &Request,
+    name: String,
+    password: String,
+    salt: [u8; 16],
+) -> Result<Hashes, ApiError> {
+    let account = request.caller()?.account.to_string();
+    let hashes = &request.state.hashes;
+    hashes.take(account).map_err(ApiError::too_many_requests)?;
+    let hashing = move || Hashes::new(&name, &password, &salt);
+    request.state.slowly(hashing).await
+}
+
 /// Admins may do all but lock themselves out; everybody may change the password and the free fields
-/// of the own user, and say again, without effect, what its rights are.
-fn may(request: &Request, wanted: &mut Wanted) -> Result<(), ApiError> {
+/// of the own user, and say again, without effect, what its name and rights are.
+fn may(request: &Request, wanted: &mut Wanted, known: Option<&UserRecord>) -> Result<(), ApiError> {
     if request.is_admin()? {
         return match wanted.enabled {
             Some(false) => not_oneself(request, request.part("user_id")),
@@ -162,7 +178,9 @@ fn may(request: &Request, wanted: &mut Wanted) -> Result<(), ApiError> {
     let own = request.caller()?.owner.as_deref() == Some(request.part("user_id"));
     let enabled = wanted.enabled.take().unwrap_or(true);
     let level = wanted.priv_level.take().unwrap_or(PrivLevel::User);
-    if own && enabled && level == PrivLevel::User {
+    let renamed = wanted.username.as_ref().zip(known);
+    let renamed = renamed.is_some_and(|(name, known)| *name != known.username);
+    if own && !renamed && enabled && level == PrivLevel::User {
         return Ok(());
     }
     request.admin()

@@ -104,8 +104,11 @@ impl Authority {
             let (id, secret) = key.ok_or(TokenError::UnknownIdentity)?;
             claims.check_identity(&id, &secret)?;
         }
+        if directory.is_gone(account.as_str()) || owner.is_some_and(|id| directory.is_gone(id)) {
+            return Err(TokenError::UnknownIdentity);
+        }
         let record = directory.account(&account);
-        let user = owner.and_then(|owner| directory.user(owner));
+        let user = owner.and_then(|owner| directory.user_of(&account, owner));
         let disabled = record.is_some_and(|account| !account.enabled)
             || user.is_some_and(|user| !user.enabled);
         if disabled {

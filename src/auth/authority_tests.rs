@@ -145,6 +145,32 @@ fn a_revoked_token_is_found_by_another_look() {
     assert!(authority.live().is_revoked(&other.0));
 }
 
+/// Of another issuer, whose users need not be known here: who was deleted stays out all the same, and
+/// nobody's level is another account's.
+#[test]
+fn the_deleted_stay_out() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/token");
+    let path = Path::new("public.pem");
+    let files = [("key", Some(path)), ("jwks", None), ("secret", None)];
+    let settings = IssuerSettings {
+        identity_sig: Some(false),
+        ..issuer(KAZOO, "RS256", files)
+    };
+    let trusted = TrustedIssuer::load(&settings, &fixtures).expect("a key");
+    let nobody = || Directory::new(vec![], vec![], vec![], Secret::new(""), String::new());
+    let authority = Authority::new(Arc::new(Live::new(nobody())), vec![trusted]);
+    assert!(authority.verify(&vector(), 0).is_ok());
+    for gone in [ACCOUNT, USER] {
+        let gone = [gone.to_owned()].into();
+        authority.live().replace(nobody().without(gone));
+        let refused = authority.verify(&vector(), 0);
+        assert_eq!(refused, Err(TokenError::UnknownIdentity));
+    }
+    let other = AccountId::parse(&"7".repeat(32)).expect("an id");
+    let directory = directory(account(true), user(SECRET, true));
+    assert!(directory.user_of(&other, USER).is_none());
+}
+
 #[test]
 fn an_issuer_may_not_speak_for_superduper_admins_unless_allowed() {
     let master = AccountRecord {

@@ -1,7 +1,7 @@
 //! Accounts, users and keys as one snapshot. The store makes a new one when something changed; who
 //! holds an old one finishes with it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use jsonwebtoken::{DecodingKey, EncodingKey};
@@ -119,6 +119,7 @@ pub struct Directory {
     by_api_key: HashMap<[u8; 32], AccountId>,
     children: HashMap<AccountId, Vec<AccountId>>,
     keys: HashMap<String, SigningKey>,
+    gone: HashSet<String>,
     newest_key: Option<String>,
     master: Option<AccountId>,
     /// Kazoo's `secret_for_user_signature`.
@@ -171,9 +172,25 @@ impl Directory {
         directory
     }
 
+    /// The same, knowing also which accounts and users are no more: tokens of another issuer, which
+    /// need not know anybody here, are worth nothing for them.
+    pub fn without(self, gone: HashSet<String>) -> Self {
+        Self { gone, ..self }
+    }
+
+    /// Whether an account or a user was deleted.
+    pub fn is_gone(&self, id: &str) -> bool {
+        self.gone.contains(id)
+    }
+
     /// An account by its id.
     pub fn account(&self, id: &AccountId) -> Option<&AccountRecord> {
         self.accounts.get(id)
+    }
+
+    /// A user of an account.
+    pub fn user_of(&self, account: &AccountId, id: &str) -> Option<&UserRecord> {
+        self.user(id).filter(|user| user.account == *account)
     }
 
     /// A user by its id.
@@ -218,13 +235,15 @@ impl Directory {
 
     /// The accounts below one, at any depth.
     pub fn descendants(&self, account: &AccountId) -> Vec<&AccountRecord> {
-        let mut found: Vec<&AccountRecord> = self.children(account).collect();
-        let mut next = 0;
         // A loop in the data must not loop here.
-        while next < found.len() && found.len() <= self.accounts.len() {
-            let id = &found[next].id;
-            found.extend(self.children(id));
-            next += 1;
+        let mut seen = HashSet::from([account]);
+        let mut found: Vec<&AccountRecord> = Vec::new();
+        let mut next = Some(account);
+        let mut looked_at = 0;
+        while let Some(id) = next {
+            found.extend(self.children(id).filter(|child| seen.insert(&child.id)));
+            next = found.get(looked_at).map(|found| &found.id);
+            looked_at += 1;
         }
         found
     }
@@ -288,7 +307,7 @@ impl Directory {
         let node = self.node_secret.as_ref()?;
         let (id, own) = match owner {
             Some(owner) => {
-                let user = self.user(owner).filter(|user| user.account == *account)?;
+                let user = self.user_of(account, owner)?;
                 (owner.to_owned(), &user.signature_secret)
             }
             None => (
@@ -304,7 +323,7 @@ impl Directory {
 }
 
 /// Kazoo's normal form of an account name (kazoo-rest.md B.1): lower case, letters and digits only.
-fn normal_name(name: &str) -> String {
+pub fn normal_name(name: &str) -> String {
     let lower = name.to_lowercase();
     lower.chars().filter(char::is_ascii_alphanumeric).collect()
 }

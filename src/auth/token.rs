@@ -9,6 +9,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header};
 use serde::Deserialize;
 
+use crate::model::id::hex;
 use crate::model::{Claims, Secret, TokenDigest};
 
 /// The issuer whose tokens the gateway signs itself.
@@ -157,6 +158,14 @@ pub fn sha256(text: &str) -> [u8; 32] {
 pub fn identity_signature(id: &str, key: &Secret) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, key.expose().as_bytes());
     BASE64_URL_SAFE_NO_PAD.encode(hmac::sign(&key, id.as_bytes()))
+}
+
+/// The secret of a user's tokens from a change of the password on (Unix milliseconds): 32 hex digits,
+/// made of the installation's own secret, so that nodes with copies of one database agree on it.
+pub fn token_secret(installation: &Secret, user: &str, since: i64) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, installation.expose().as_bytes());
+    let tag = hmac::sign(&key, format!("tokens of {user} since {since}").as_bytes());
+    hex(&tag.as_ref()[..16])
 }
 
 /// Signs claims with a key of our own (RS256, with its `kid`).

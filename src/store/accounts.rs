@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::changes::{Kind, State, account_id, note, remove_account};
+use super::changes::{Kind, State, account_id, has_children, last, may_move, note, remove_account};
 use super::sqlite::{Store, StoreError, now, refused, touch};
 use crate::auth::token::sha256;
 use crate::auth::{AccountRecord, Document};
@@ -63,12 +63,11 @@ impl DocumentChange {
     /// The new text, bounded. `old` is read in the transaction that writes it.
     pub(super) fn text(&self, old: &str) -> Result<String, StoreError> {
         match self {
-            Self::Replace(document) => document_text(document),
+            Self::Replace(document) => without_nulls(document.clone()),
             Self::Merge(changes) => {
                 let mut merged: Document = serde_json::from_str(old).unwrap_or_default();
                 merged.extend(changes.clone());
-                merged.retain(|_, value| !value.is_null());
-                document_text(&merged)
+                without_nulls(merged)
             }
         }
     }
@@ -99,6 +98,15 @@ impl Store {
         };
         let transaction = self.begin()?;
         insert_account(&transaction, &row).map_err(|error| taken(error, &id, &realm))?;
+        if last(&transaction, Kind::Account, &id)?.is_some() {
+            // It was deleted once, and nobody shall delete it again for that.
+            let state = State {
+                enabled: row.enabled,
+                parent: Some(parent.id.to_string()),
+                ..State::default()
+            };
+            note(&transaction, Kind::Account, &id, state, false)?;
+        }
         touch(&transaction)?;
         transaction.commit()?;
         self.find_account(&id)
@@ -150,7 +158,7 @@ impl Store {
             parent,
             ..State::default()
         };
-        let change = note(&transaction, Kind::Account, id.as_str(), state)?;
+        let change = note(&transaction, Kind::Account, id.as_str(), state, false)?;
         transaction.commit()?;
         self.news.changes.push(change);
         self.find_account(id.as_str())
@@ -163,20 +171,14 @@ impl Store {
         to: &AccountId,
     ) -> Result<AccountRecord, StoreError> {
         let transaction = self.begin()?;
-        let mut above = Some(to.to_string());
-        // No tree is deeper than this; a loop in the data must not loop here.
-        for _ in 0..10_000 {
-            let Some(next) = above else { break };
-            if next == id.as_str() {
-                let reason = format!("account {to} is {id} itself or lies below it");
-                return Err(refused("to", "forbidden", reason));
-            }
-            above = transaction
-                .query_row("SELECT parent FROM accounts WHERE id = ?1", [next], |row| {
-                    row.get(0)
-                })
-                .optional()?
-                .ok_or_else(|| unknown(to.as_str()))?;
+        let known = "SELECT count(*) FROM accounts WHERE id = ?1";
+        let count: u32 = transaction.query_row(known, [to.as_str()], |row| row.get(0))?;
+        if count == 0 {
+            return Err(unknown(to.as_str()));
+        }
+        if !may_move(&transaction, id.as_str(), to.as_str())? {
+            let reason = format!("account {to} is {id} itself or lies below it");
+            return Err(refused("to", "forbidden", reason));
         }
         let enabled = transaction
             .query_row(
@@ -191,7 +193,7 @@ impl Store {
             parent: Some(to.to_string()),
             ..State::default()
         };
-        let change = note(&transaction, Kind::Account, id.as_str(), state)?;
+        let change = note(&transaction, Kind::Account, id.as_str(), state, false)?;
         transaction.commit()?;
         self.news.changes.push(change);
         self.find_account(id.as_str())
@@ -200,13 +202,8 @@ impl Store {
     /// Removes an account with its users. One with accounts below it stays.
     pub fn delete_account(&mut self, id: &AccountId) -> Result<(), StoreError> {
         let transaction = self.begin()?;
-        let children: u32 = transaction.query_row(
-            "SELECT count(*) FROM accounts WHERE parent = ?1",
-            [id.as_str()],
-            |row| row.get(0),
-        )?;
-        if children > 0 {
-            let reason = format!("account {id} has {children} accounts below it");
+        if has_children(&transaction, id.as_str())? {
+            let reason = format!("account {id} has accounts below it");
             return Err(refused("account", "has_descendants", reason));
         }
         if remove_account(&transaction, id.as_str())? == 0 {
@@ -216,7 +213,7 @@ impl Store {
             deleted: true,
             ..State::default()
         };
-        let change = note(&transaction, Kind::Account, id.as_str(), state)?;
+        let change = note(&transaction, Kind::Account, id.as_str(), state, false)?;
         transaction.commit()?;
         self.news.changes.push(change);
         Ok(())
@@ -409,6 +406,11 @@ pub(super) fn check_name<'a>(field: &'static str, name: &'a str) -> Result<&'a s
     };
     let reason = format!("{field} {trimmed:?}: 1 to {MAX_NAME} bytes are allowed");
     Err(refused(field, rule, reason))
+}
+
+fn without_nulls(mut document: Document) -> Result<String, StoreError> {
+    document.retain(|_, value| !value.is_null());
+    document_text(&document)
 }
 
 /// The text of a document, bounded.

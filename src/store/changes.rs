@@ -2,14 +2,19 @@
 //! and what became of accounts and users. Nothing of it is a secret. The last change of each counts,
 //! whatever the order in which the news come.
 
+use std::collections::HashSet;
+
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
 use super::sqlite::{Store, StoreError, touch};
-use crate::entropy::random_id;
+use crate::auth::token::token_secret;
 use crate::model::clock::{unix_millis, unix_now};
-use crate::model::id::{hex, is_hex32, unhex32};
-use crate::model::{AccountId, TokenDigest};
+use crate::model::id::{hex, unhex32};
+use crate::model::{AccountId, Secret, TokenDigest};
+
+/// Milliseconds that another node's clock may be ahead of ours.
+const MAX_AHEAD: i64 = 5 * 60 * 1000;
 
 /// What others have to know.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,17 +70,19 @@ impl Kind {
 
 /// As far as it is no secret.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
 pub struct State {
     /// Its tokens are worth something.
     pub enabled: bool,
     /// It is no more.
+    #[serde(default)]
     pub deleted: bool,
     /// The account above.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
-    /// All its tokens were ended: its password was changed.
-    pub tokens_ended: bool,
+    /// Unix milliseconds of its last new password, which ended all tokens of before; 0: none. Every
+    /// later change carries it on, and the latest counts, whichever change is the latest.
+    #[serde(default)]
+    pub tokens_ended: i64,
 }
 
 impl News {
@@ -136,28 +143,63 @@ impl Store {
         })
     }
 
+    /// Accounts and users that are no more, by their ids.
+    pub(super) fn gone(&self) -> Result<HashSet<String>, StoreError> {
+        let changes = self.all_news()?.changes.into_iter();
+        let gone = changes.filter(|change| change.state.deleted);
+        Ok(gone.map(|change| change.id).collect())
+    }
+
     /// Takes over what another node tells, as far as it is newer than what is known here and about
     /// something that is here. Nothing of it is told on.
     pub fn learn(&mut self, news: &News) -> Result<(), StoreError> {
+        let secret = self.node_secret()?;
+        let latest = unix_millis().saturating_add(MAX_AHEAD);
         let transaction = self.begin()?;
         for token in &news.revoked {
             if unhex32(&token.digest).is_some() {
                 insert_revoked(&transaction, token)?;
             }
         }
+        // What a clock far ahead says would stand against every later change.
+        let (sound, ahead): (Vec<_>, Vec<_>) =
+            news.changes.iter().partition(|change| change.at <= latest);
+        if !ahead.is_empty() {
+            let number = ahead.len();
+            tracing::warn!(
+                number,
+                "changes of another node are of the future: its clock is wrong"
+            );
+        }
+        let mut left = sound;
         let mut changed = false;
-        for change in &news.changes {
-            let known: Option<i64> = transaction
-                .query_row(
-                    "SELECT at FROM changes WHERE kind = ?1 AND id = ?2",
-                    [change.kind.as_str(), &change.id],
-                    |row| row.get(0),
-                )
-                .optional()?;
-            if known.is_none_or(|known| change.at > known) && apply(&transaction, change)? {
-                write(&transaction, change)?;
-                changed = true;
+        // An account goes after those below it, and finds its parent after that has come.
+        loop {
+            let before = left.len();
+            let mut waiting = Vec::new();
+            for change in left {
+                match learn_one(&transaction, change, &secret)? {
+                    Learned::Known => {}
+                    Learned::Applied => changed = true,
+                    Learned::Waits => waiting.push(change),
+                }
             }
+            if waiting.is_empty() || waiting.len() == before {
+                left = waiting;
+                break;
+            }
+            left = waiting;
+        }
+        for change in &left {
+            // Nothing is noted: it is tried again with the next news. Until then nobody gets in.
+            let id = &change.id;
+            tracing::warn!(
+                account = id,
+                "a change of another node does not fit the accounts here"
+            );
+            let disable = "UPDATE accounts SET enabled = 0 WHERE id = ?1 AND parent IS NOT NULL";
+            transaction.execute(disable, [id])?;
+            changed = true;
         }
         if changed {
             touch(&transaction)?;
@@ -167,30 +209,105 @@ impl Store {
     }
 }
 
-/// Notes a change made here, as part of its transaction.
+/// What became of a change that another node told.
+enum Learned {
+    /// It is not news, or about nothing that is here.
+    Known,
+    Applied,
+    /// Another has to come first.
+    Waits,
+}
+
+fn learn_one(
+    connection: &Connection,
+    change: &Change,
+    secret: &Secret,
+) -> rusqlite::Result<Learned> {
+    let known = last(connection, change.kind, &change.id)?;
+    let mut change = change.clone();
+    let mut learned = Learned::Known;
+    let ended = known.as_ref().map_or(0, |(_, state)| state.tokens_ended);
+    if change.state.tokens_ended > ended {
+        end_tokens(connection, &change.id, change.state.tokens_ended, secret)?;
+        if let Some((at, state)) = &known {
+            let state = State {
+                tokens_ended: change.state.tokens_ended,
+                ..state.clone()
+            };
+            write(
+                connection,
+                &Change {
+                    at: *at,
+                    state,
+                    ..change.clone()
+                },
+            )?;
+        }
+        learned = Learned::Applied;
+    }
+    change.state.tokens_ended = change.state.tokens_ended.max(ended);
+    if known.is_some_and(|(at, _)| change.at <= at) {
+        return Ok(learned);
+    }
+    match apply(connection, &change)? {
+        Learned::Applied => {
+            write(connection, &change)?;
+            Ok(Learned::Applied)
+        }
+        Learned::Known => Ok(learned),
+        Learned::Waits => Ok(Learned::Waits),
+    }
+}
+
+/// Notes a change made here, as part of its transaction. `ends_tokens`: none of a user's tokens is
+/// worth anything from now on.
 pub(super) fn note(
     connection: &Connection,
     kind: Kind,
     id: &str,
     state: State,
+    ends_tokens: bool,
 ) -> rusqlite::Result<Change> {
-    let known: Option<i64> = connection
-        .query_row(
-            "SELECT at FROM changes WHERE kind = ?1 AND id = ?2",
-            [kind.as_str(), id],
-            |row| row.get(0),
-        )
-        .optional()?;
+    let known = last(connection, kind, id)?;
+    // Never older than the one before, whatever the clock does.
+    let now = unix_millis();
+    let at = known
+        .as_ref()
+        .map_or(now, |(at, _)| now.max(at.saturating_add(1)));
+    let ended = known.map_or(0, |(_, state)| state.tokens_ended);
     let change = Change {
         kind,
         id: id.to_owned(),
-        // Never older than the one before, whatever the clock does.
-        at: known.map_or_else(unix_millis, |known| unix_millis().max(known + 1)),
-        state,
+        at,
+        state: State {
+            tokens_ended: if ends_tokens { at } else { ended },
+            ..state
+        },
     };
     write(connection, &change)?;
     touch(connection)?;
     Ok(change)
+}
+
+/// The last change that is known of an account or a user.
+pub(super) fn last(
+    connection: &Connection,
+    kind: Kind,
+    id: &str,
+) -> rusqlite::Result<Option<(i64, State)>> {
+    connection
+        .query_row(
+            "SELECT at, state FROM changes WHERE kind = ?1 AND id = ?2",
+            [kind.as_str(), id],
+            |row| {
+                let state: String = row.get(1)?;
+                Ok((
+                    row.get(0)?,
+                    serde_json::from_str(&state).unwrap_or_default(),
+                ))
+            },
+        )
+        .optional()
 }
 
 fn write(connection: &Connection, change: &Change) -> rusqlite::Result<()> {
@@ -203,20 +320,21 @@ fn write(connection: &Connection, change: &Change) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Brings one account or user to what another node says; false: there is none here.
-fn apply(connection: &Connection, change: &Change) -> rusqlite::Result<bool> {
+/// Brings one account or user to what another node says. Never the master account.
+fn apply(connection: &Connection, change: &Change) -> rusqlite::Result<Learned> {
     let (id, state) = (&change.id, &change.state);
     let rows = match (change.kind, state.deleted) {
-        (Kind::Account, true) => delete_account(connection, id)?,
+        (Kind::Account, _) if !is_below_another(connection, id)? => 0,
+        (Kind::Account, true) if has_children(connection, id)? => return Ok(Learned::Waits),
+        (Kind::Account, true) => remove_account(connection, id)?,
         (Kind::User, true) => connection.execute("DELETE FROM users WHERE id = ?1", [id])?,
         (Kind::Account, false) => {
-            let parent = state.parent.as_deref().filter(|parent| is_hex32(parent));
-            if let Some(parent) = parent {
-                connection.execute(
-                    "UPDATE accounts SET parent = ?2 WHERE id = ?1 AND parent IS NOT NULL
-                     AND EXISTS (SELECT 1 FROM accounts WHERE id = ?2)",
-                    [id, parent],
-                )?;
+            if let Some(parent) = &state.parent {
+                if !may_move(connection, id, parent)? {
+                    return Ok(Learned::Waits);
+                }
+                let moving = "UPDATE accounts SET parent = ?2 WHERE id = ?1";
+                connection.execute(moving, [id, parent])?;
             }
             connection.execute(
                 "UPDATE accounts SET enabled = ?2 WHERE id = ?1",
@@ -224,25 +342,65 @@ fn apply(connection: &Connection, change: &Change) -> rusqlite::Result<bool> {
             )?
         }
         (Kind::User, false) => connection.execute(
-            "UPDATE users SET enabled = ?2,
-             signature_secret = CASE ?3 WHEN 1 THEN ?4 ELSE signature_secret END WHERE id = ?1",
-            params![id, state.enabled, state.tokens_ended, random_id()],
+            "UPDATE users SET enabled = ?2 WHERE id = ?1",
+            params![id, state.enabled],
         )?,
     };
-    Ok(rows > 0)
+    Ok(if rows > 0 {
+        Learned::Applied
+    } else {
+        Learned::Known
+    })
 }
 
-/// With its users; its children stay where they are, since nothing told of them.
-fn delete_account(connection: &Connection, id: &str) -> rusqlite::Result<usize> {
-    let children: u32 = connection.query_row(
-        "SELECT count(*) FROM accounts WHERE parent = ?1",
-        [id],
-        |row| row.get(0),
+/// A new secret for a user's tokens. It is the same on all nodes that share the installation's secret,
+/// and no message has to carry it.
+pub(super) fn end_tokens(
+    connection: &Connection,
+    user: &str,
+    at: i64,
+    secret: &Secret,
+) -> rusqlite::Result<()> {
+    connection.execute(
+        "UPDATE users SET signature_secret = ?2 WHERE id = ?1",
+        [user, &token_secret(secret, user, at)],
     )?;
-    if children > 0 {
-        return connection.execute("UPDATE accounts SET enabled = 0 WHERE id = ?1", [id]);
+    Ok(())
+}
+
+/// Whether an account may stand under another: that is there, and is not the account itself or below
+/// it.
+pub(super) fn may_move(connection: &Connection, id: &str, to: &str) -> rusqlite::Result<bool> {
+    let mut above = Some(to.to_owned());
+    // No tree is deeper than this; a loop in the data must not loop here.
+    for _ in 0..10_000 {
+        let Some(next) = above else { return Ok(true) };
+        if next == id {
+            return Ok(false);
+        }
+        let parent = connection
+            .query_row("SELECT parent FROM accounts WHERE id = ?1", [next], |row| {
+                row.get(0)
+            })
+            .optional()?;
+        let Some(parent) = parent else {
+            return Ok(false);
+        };
+        above = parent;
     }
-    remove_account(connection, id)
+    Ok(false)
+}
+
+fn is_below_another(connection: &Connection, id: &str) -> rusqlite::Result<bool> {
+    let query = "SELECT count(*) FROM accounts WHERE id = ?1 AND parent IS NOT NULL";
+    let count: u32 = connection.query_row(query, [id], |row| row.get(0))?;
+    Ok(count > 0)
+}
+
+pub(super) fn has_children(connection: &Connection, id: &str) -> rusqlite::Result<bool> {
+    let query = "SELECT count(*) FROM accounts WHERE parent = ?1";
+    let count: u32 = connection.query_row(query, [id], |row| row.get(0))?;
+    Ok(count > 0)
 }
 
 /// An account without children, and its users.

@@ -2,6 +2,7 @@
 //! the directory again when any process wrote, so that `account create` beside a running server
 //! takes effect at once for people.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -88,7 +89,7 @@ impl LiveStore {
             // Whoever asked may have gone away.
             Box::new(move || drop(sender.send(done)))
         });
-        let gone = || StoreError::File("the database's thread has ended".into());
+        let gone = || StoreError::File("the database did not answer".into());
         self.jobs.send(job).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
@@ -106,7 +107,12 @@ impl Watch {
         loop {
             match mailbox.recv_timeout(LOOK_EVERY) {
                 Ok(job) => {
-                    let answer = job(&mut self.store);
+                    // One that fails must not take the thread, and all others, with it.
+                    let work = AssertUnwindSafe(|| job(&mut self.store));
+                    let Ok(answer) = catch_unwind(work) else {
+                        tracing::error!("a change of the database failed: this is a bug");
+                        continue;
+                    };
                     let news = std::mem::take(&mut self.store.news);
                     self.live.revoke(tokens(&news.revoked), unix_now());
                     self.look(true);

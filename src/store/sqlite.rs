@@ -164,9 +164,16 @@ impl Store {
             self.accounts()?,
             self.users()?,
             self.signing_keys()?,
-            Secret::new(installation("secret_for_user_signature")?),
+            self.node_secret()?,
             installation("cluster_id")?,
-        ))
+        )
+        .without(self.gone()?))
+    }
+
+    /// Kazoo's `secret_for_user_signature`.
+    pub(super) fn node_secret(&self) -> Result<Secret, StoreError> {
+        let secret = self.installation("secret_for_user_signature")?;
+        Ok(Secret::new(secret.unwrap_or_default()))
     }
 
     /// A number that changes when another connection wrote.

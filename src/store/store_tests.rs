@@ -1,7 +1,8 @@
 //! The store through its public functions, each test on a database of its own.
 
 use super::super::{
-    AccountChange, Kind, NewAccount, NewUser, UserChange, check_password, check_username,
+    AccountChange, Change, Kind, NewAccount, NewUser, State, UserChange, check_password,
+    check_username,
 };
 use super::*;
 use crate::auth::credentials::{Method, credential, same, slow_hash};
@@ -235,10 +236,11 @@ fn news_reach_a_copy_once_and_in_any_order() {
     let moved = second.find_account("Sales").expect("there");
     assert_eq!(moved.parent, Some(acme.id.clone()));
     let other = second.users().expect("there").pop().expect("one");
-    assert_ne!(
-        other.signature_secret.expose(),
-        bob.signature_secret.expose(),
-        "tokens of the old password are worth nothing"
+    let here = first.users().expect("there").pop().expect("one");
+    assert_ne!(here.signature_secret, bob.signature_secret);
+    assert_eq!(
+        other.signature_secret, here.signature_secret,
+        "tokens of the old password are worth nothing, those of the new one good on both"
     );
     assert_eq!(second.revoked().expect("ok"), new.revoked);
     assert!(second.news.is_empty(), "nothing is told on");
@@ -321,4 +323,121 @@ fn a_database_of_version_1_is_brought_up_to_date() {
         .expect("set");
     let error = Store::open(folder.path()).expect_err("too new").to_string();
     assert!(error.contains("newer version"), "{error}");
+}
+
+fn news(changes: Vec<Change>) -> News {
+    News {
+        changes,
+        ..News::default()
+    }
+}
+
+fn of_account(account: &AccountRecord, at: i64, state: State) -> Change {
+    Change {
+        kind: Kind::Account,
+        id: account.id.to_string(),
+        at,
+        state,
+    }
+}
+
+/// Another change of the user comes on top of the new password, while the copy is away.
+#[test]
+fn a_new_password_is_not_forgotten_over_a_later_change() {
+    let (_here, mut first, _there, mut second) = copies();
+    let bob = first.users().expect("there").pop().expect("one");
+    let password = UserChange {
+        login: Some(("bob".into(), Hashes::default())),
+        ..UserChange::default()
+    };
+    let level = UserChange {
+        priv_level: Some(PrivLevel::Admin),
+        ..UserChange::default()
+    };
+    for change in [&password, &level] {
+        first
+            .change_user(&bob.account, &bob.id, change)
+            .expect("ok");
+    }
+    // Also where the copy has a later change of its own.
+    second
+        .change_user(&bob.account, &bob.id, &level)
+        .expect("ok");
+    let last = first.all_news().expect("all");
+    second.learn(&last).expect("learns");
+    let secret = |store: &Store| {
+        store
+            .users()
+            .expect("there")
+            .pop()
+            .expect("one")
+            .signature_secret
+    };
+    assert_ne!(secret(&second), bob.signature_secret);
+    assert_eq!(secret(&second), secret(&first));
+}
+
+#[test]
+fn news_make_no_loop_and_wait_for_what_has_to_come_first() {
+    let (_here, mut first, _there, mut second) = copies();
+    let master = first.master().expect("there");
+    let acme = first.find_account("Acme").expect("there");
+    let sales = first.find_account("Sales").expect("there");
+    second.move_account(&acme.id, &sales.id).expect("moved");
+    let now = crate::model::clock::unix_millis();
+    let under = |parent: &str| State {
+        enabled: true,
+        parent: Some(parent.to_owned()),
+        ..State::default()
+    };
+    // Each below the other, as two nodes apart may have decided.
+    let change = of_account(&sales, now + 1000, under(acme.id.as_str()));
+    second.learn(&news(vec![change])).expect("learns");
+    let directory = second.directory().expect("loads");
+    assert_eq!(directory.descendants(&master.id).len(), 2);
+    let loser = directory.account(&sales.id).expect("there");
+    assert!(loser.parent == Some(master.id.clone()) && !loser.enabled);
+    // A parent that is not known, likewise.
+    let nowhere = of_account(&acme, now + 1000, under(&"7".repeat(32)));
+    second.learn(&news(vec![nowhere])).expect("learns");
+    assert!(!second.find_account("Acme").expect("there").enabled);
+    // It heals with what comes later.
+    let changes = vec![
+        of_account(&sales, now + 2000, under(master.id.as_str())),
+        of_account(&acme, now + 2000, under(sales.id.as_str())),
+    ];
+    second.learn(&news(changes)).expect("learns");
+    assert!(second.find_account("Acme").expect("there").enabled);
+    // Deleted from the top, in one message.
+    let gone = State {
+        deleted: true,
+        ..State::default()
+    };
+    let changes = [&sales, &acme].map(|account| of_account(account, now + 3000, gone.clone()));
+    second.learn(&news(changes.into())).expect("learns");
+    let directory = second.directory().expect("loads");
+    assert!(directory.descendants(&master.id).is_empty());
+    assert!(directory.is_gone(acme.id.as_str()) && !directory.is_gone(master.id.as_str()));
+    // The master account is nobody's to take away, and no clock may be far ahead.
+    let master_gone = of_account(&master, now + 3000, gone.clone());
+    let late = i64::MAX;
+    let of_the_future = Change {
+        kind: Kind::User,
+        id: second.users().expect("there")[0].id.clone(),
+        at: late,
+        state: gone,
+    };
+    second
+        .learn(&news(vec![master_gone, of_the_future]))
+        .expect("learns");
+    assert!(second.master().expect("there").enabled);
+    assert!(!second.users().expect("there").is_empty());
+    // An id that is used again is alive again, also for those who know that it was deleted.
+    let again = NewAccount {
+        name: "Acme",
+        id: Some(acme.id.as_str()),
+        ..NewAccount::default()
+    };
+    second.create_account(&again).expect("made");
+    assert!(!second.directory().expect("loads").is_gone(acme.id.as_str()));
 }

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::accounts::{DocumentChange, check_name, document_text};
-use super::changes::{Kind, State, account_id, note};
+use super::changes::{Kind, State, account_id, end_tokens, note};
 use super::sqlite::{Store, StoreError, now, refused, touch};
 use crate::auth::credentials::Hashes;
 use crate::auth::{Document, PrivLevel, UserRecord};
@@ -104,6 +104,7 @@ impl Store {
         change: &UserChange,
     ) -> Result<UserRecord, StoreError> {
         let login = change.login.as_ref();
+        let secret = self.node_secret()?;
         let transaction = self.begin()?;
         let document = match &change.document {
             None => None,
@@ -119,9 +120,8 @@ impl Store {
             .query_row(
                 "UPDATE users SET username = coalesce(?3, username),
                  md5_hash = coalesce(?4, md5_hash), sha1_hash = coalesce(?5, sha1_hash),
-                 signature_secret = coalesce(?6, signature_secret),
-                 priv_level = coalesce(?7, priv_level), enabled = coalesce(?8, enabled),
-                 document = coalesce(?9, document)
+                 priv_level = coalesce(?6, priv_level), enabled = coalesce(?7, enabled),
+                 document = coalesce(?8, document)
                  WHERE id = ?1 AND account = ?2 RETURNING enabled",
                 params![
                     id,
@@ -129,7 +129,6 @@ impl Store {
                     login.map(|(name, _)| name),
                     login.map(|(_, hashes)| &hashes.md5),
                     login.map(|(_, hashes)| &hashes.sha1),
-                    login.map(|_| random_id()),
                     change.priv_level.map(PrivLevel::as_str),
                     change.enabled,
                     document
@@ -144,10 +143,12 @@ impl Store {
             .ok_or_else(|| unknown(id))?;
         let state = State {
             enabled,
-            tokens_ended: login.is_some(),
             ..State::default()
         };
-        let change = note(&transaction, Kind::User, id, state)?;
+        let change = note(&transaction, Kind::User, id, state, login.is_some())?;
+        if login.is_some() {
+            end_tokens(&transaction, id, change.state.tokens_ended, &secret)?;
+        }
         transaction.commit()?;
         self.news.changes.push(change);
         self.user(id)
@@ -167,7 +168,7 @@ impl Store {
             deleted: true,
             ..State::default()
         };
-        let change = note(&transaction, Kind::User, id, state)?;
+        let change = note(&transaction, Kind::User, id, state, true)?;
         transaction.commit()?;
         self.news.changes.push(change);
         Ok(())
