@@ -179,8 +179,12 @@ async fn the_tree_in_pages() {
     assert_eq!(all.json()["page_size"], 4);
     assert!(all.json().get("next_start_key").is_none() && all.json().get("start_key").is_none());
     let first = &all.data(200)[0];
-    let tree = json!([world.master.id, world.acme.id, world.sales.id]);
+    // As far up as the caller may see.
+    let tree = json!([world.sales.id]);
     assert_eq!((&first["tree"], &first["enabled"]), (&tree, &json!(true)));
+    let above = server.of(&world.master).get(&children).await.data(200);
+    let tree = json!([world.master.id, world.acme.id, world.sales.id]);
+    assert_eq!(above[0]["tree"], tree);
 
     // Page after page, each once.
     let mut seen = Vec::new();
@@ -445,7 +449,7 @@ async fn moving() {
         .await
         .data(200);
     assert_eq!(column(&below, "name"), ["Sales", "Team"]);
-    let tree = json!([world.master.id, world.acme.id, desk.id, world.sales.id]);
+    let tree = json!([world.acme.id, desk.id, world.sales.id]);
     assert_eq!(below[1]["tree"], tree);
     // Into another tree: who was above it has lost it, who is now has got it.
     moved(&master, json!(world.other.id)).await.data(200);

@@ -6,6 +6,7 @@ use std::io::Read;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::support::{A, Answer, PATIENCE, ROUTES, Server, World, request, request_from, until};
 
@@ -277,6 +278,38 @@ async fn bodies_in_chunks() {
     }
 }
 
+/// A token that is taken away while its request still comes changes nothing any more.
+#[tokio::test]
+async fn rights_are_looked_at_when_the_body_is_there() {
+    let server = Server::start().await;
+    let world = World::new(&server).await;
+    let body = json!({"data":{"username":"eve","password":"secret-22"}}).to_string();
+    let (begin, rest) = body.split_at(10);
+    let head = format!(
+        "PUT {}/users HTTP/1.1\r\nHost: h\r\nX-Auth-Token: {}\r\nContent-Length: {}\r\n\r\n{begin}",
+        world.acme.path(),
+        world.acme.token,
+        body.len()
+    );
+    let mut stream = TcpStream::connect(server.api).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let acme = server.of(&world.acme);
+    // Until the request is under way, the answer to which nobody has.
+    acme.get("/v2/token_auth").await.data(200);
+    let out = acme.delete("/v2/token_auth").await;
+    assert_eq!(out.status, 200, "{}", out.text);
+    stream.write_all(rest.as_bytes()).await.unwrap();
+    let mut line = [0; 12];
+    timeout(PATIENCE, stream.read_exact(&mut line))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(&line, b"HTTP/1.1 401");
+    let users = format!("{}/users", world.acme.path());
+    let listed = server.of(&world.master).get(&users).await.data(200);
+    assert_eq!(listed, json!([]));
+}
+
 /// Half a request is not waited for for ever.
 #[tokio::test]
 async fn slow_requests_are_cut() {
@@ -296,7 +329,7 @@ async fn slow_requests_are_cut() {
         let length = body.read(&mut some).await.unwrap();
         answer.push_str(&String::from_utf8_lossy(&some[..length]));
     };
-    tokio::time::timeout(PATIENCE, reading).await.unwrap();
+    timeout(PATIENCE, reading).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     assert!(answer.contains("request_timeout"));
 }
