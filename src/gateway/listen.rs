@@ -19,6 +19,7 @@ use tracing::Instrument;
 use super::addresses::Place;
 use super::connection::{self, Shared};
 use super::handshake::{self, Gate, Refusal};
+use super::wire::Stream;
 
 const BACKLOG: u32 = 4096;
 /// Pause after an error of accept itself, such as too many open files.
@@ -142,7 +143,7 @@ impl Visitor {
     /// The websocket handshake, then the socket's whole life. `Err`: why there was none.
     async fn enter<S>(&self, mut stream: S) -> Result<(), &'static str>
     where
-        S: AsyncRead + AsyncWrite + Unpin,
+        S: AsyncRead + AsyncWrite + Unpin + Into<Stream>,
     {
         let gate = Gate {
             origins: &self.shared.settings.origins,
@@ -155,7 +156,7 @@ impl Visitor {
         let _open = Counted::up(metrics.sockets(self.transport));
         metrics.accepted.inc();
         tracing::debug!("socket opened");
-        let reason = connection::serve(stream, read, self.peer, self.shared.clone()).await;
+        let reason = connection::serve(stream.into(), read, self.peer, self.shared.clone()).await;
         metrics.socket_closed(reason.label());
         tracing::debug!(reason = reason.label(), "socket closed");
         Ok(())
