@@ -89,7 +89,8 @@ pub(super) async fn serve(
     connection.feed(&mut read.to_vec());
     drop(read);
     let reason = connection.run().await;
-    connection.finish(&reason).await;
+    // Boxed, as everything that an idle socket does not need.
+    Box::pin(connection.finish(&reason)).await;
     reason
 }
 
@@ -143,7 +144,7 @@ impl Connection {
             let Some(message) = self.messages.pop_front() else {
                 break;
             };
-            self.take(message).await?;
+            Box::pin(self.take(message)).await?;
         }
         match self.fault.take() {
             None => Ok(()),
