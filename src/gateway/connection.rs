@@ -17,6 +17,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use super::close::CloseReason;
 use super::frame::Frame as Out;
 use super::inbound::{Fault, Inbound, Message};
+use super::listen::Boxed;
 use super::registry::{Handle, Registry};
 use super::sentry;
 use super::wire::{Happened, Stream, Wire};
@@ -58,12 +59,12 @@ pub struct Shared {
 }
 
 /// Serves an open websocket until its end. `read` came after the handshake already.
-pub(super) async fn serve(
+pub(super) fn serve(
     stream: Stream,
     read: BytesMut,
     source: SocketAddr,
     shared: Arc<Shared>,
-) -> CloseReason {
+) -> impl Future<Output = CloseReason> + Send {
     let id = SessionId::new(&random_id());
     let (plain, wire) = stream.split();
     let handle = Arc::new(Handle::new(
@@ -88,10 +89,11 @@ pub(super) async fn serve(
     };
     connection.feed(&mut read.to_vec());
     drop(read);
-    let reason = connection.run().await;
-    // Boxed, as everything that an idle socket does not need.
-    Box::pin(connection.finish(&reason)).await;
-    reason
+    async move {
+        let reason = connection.run().await;
+        connection.finish(reason.clone()).await;
+        reason
+    }
 }
 
 struct Connection {
@@ -144,7 +146,7 @@ impl Connection {
             let Some(message) = self.messages.pop_front() else {
                 break;
             };
-            Box::pin(self.take(message)).await?;
+            self.take(message).await?;
         }
         match self.fault.take() {
             None => Ok(()),
@@ -221,21 +223,24 @@ impl Connection {
         }
     }
 
-    async fn take(&mut self, message: Message) -> Result<(), CloseReason> {
+    /// Boxed, as everything that an idle socket does not need: its task would keep the room for it.
+    fn take(&mut self, message: Message) -> Boxed<'_, Result<(), CloseReason>> {
         let now = Instant::now();
-        match message {
-            Message::Text(text) => self.message(Frame::Text(&text), now).await,
-            Message::Binary => self.message(Frame::Binary, now).await,
-            Message::Ping(payload) => {
-                self.handle.send(Out::pong(payload));
-                self.message(Frame::Ping, now).await
+        Box::pin(async move {
+            match message {
+                Message::Text(text) => self.message(Frame::Text(&text), now).await,
+                Message::Binary => self.message(Frame::Binary, now).await,
+                Message::Ping(payload) => {
+                    self.handle.send(Out::pong(payload));
+                    self.message(Frame::Ping, now).await
+                }
+                Message::Pong => self.message(Frame::Pong, now).await,
+                Message::Close(code) => {
+                    self.closed_with = code;
+                    Err(CloseReason::Client)
+                }
             }
-            Message::Pong => self.message(Frame::Pong, now).await,
-            Message::Close(code) => {
-                self.closed_with = code;
-                Err(CloseReason::Client)
-            }
-        }
+        })
     }
 
     /// One frame through the session. The next is not read before this one is through.
@@ -350,7 +355,7 @@ impl Connection {
 
     /// Says goodbye: what waits still goes out where the client may read on, then the close frame
     /// with its reason. What could not go out is counted.
-    async fn finish(&mut self, reason: &CloseReason) {
+    fn finish(&mut self, reason: CloseReason) -> Boxed<'_, ()> {
         self.leave();
         let answer = self.closed_with.map(|code| CloseFrame {
             code,
@@ -362,12 +367,14 @@ impl Connection {
             _ => reason.frame().map(|frame| Out::close(Some(frame))),
         };
         self.handle.outbox.close(reason.lets_finish(), last);
-        if *reason != CloseReason::Session(Close::Dead) {
-            let _ = timeout(FAREWELL, self.farewell()).await;
-        }
-        self.handle.outbox.abandon();
-        let lost = self.handle.outbox.lost();
-        self.shared.metrics.deliveries_lost(reason.label(), lost);
+        Box::pin(async move {
+            if reason != CloseReason::Session(Close::Dead) {
+                let _ = timeout(FAREWELL, self.farewell()).await;
+            }
+            self.handle.outbox.abandon();
+            let lost = self.handle.outbox.lost();
+            self.shared.metrics.deliveries_lost(reason.label(), lost);
+        })
     }
 
     /// Writes the last, says that nothing more comes, then reads and forgets until the client ends:

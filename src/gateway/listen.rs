@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,9 @@ use super::wire::Stream;
 const BACKLOG: u32 = 4096;
 /// Pause after an error of accept itself, such as too many open files.
 const RECOVER: Duration = Duration::from_millis(500);
+
+/// A future on the heap.
+pub(super) type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// What a port speaks below the websocket.
 #[derive(Clone)]
@@ -107,8 +111,7 @@ async fn serve_one(
         shared,
         stop,
     };
-    // Boxed, so that an open socket's task does not keep the room that only its handshake needs.
-    let opened = Box::pin(visitor.enter(transport, stream)).await;
+    let opened = visitor.enter(transport, stream).await;
     let metrics = visitor.shared.metrics.clone();
     match opened {
         Ok((stream, read)) => {
@@ -146,20 +149,22 @@ struct Visitor {
 
 impl Visitor {
     /// TLS and the websocket handshake. Also the bytes that came after it already; `Err`: why there is
-    /// no socket.
-    async fn enter(
+    /// no socket. Boxed here, or an open socket's task would keep the room that only this needs.
+    fn enter(
         &self,
         transport: Transport,
         stream: TcpStream,
-    ) -> Result<(Stream, BytesMut), &'static str> {
-        match transport {
-            Transport::Plain => self.shake_hands(stream).await,
-            Transport::Tls(config) => {
-                let accepting = TlsAcceptor::from(config).accept(stream);
-                let stream = self.in_time(accepting, "tls").await?;
-                self.shake_hands(stream).await
+    ) -> Boxed<'_, Result<(Stream, BytesMut), &'static str>> {
+        Box::pin(async move {
+            match transport {
+                Transport::Plain => self.shake_hands(stream).await,
+                Transport::Tls(config) => {
+                    let accepting = TlsAcceptor::from(config).accept(stream);
+                    let stream = self.in_time(accepting, "tls").await?;
+                    self.shake_hands(stream).await
+                }
             }
-        }
+        })
     }
 
     async fn shake_hands<S>(&self, mut stream: S) -> Result<(Stream, BytesMut), &'static str>

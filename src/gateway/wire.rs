@@ -32,7 +32,7 @@ pub(super) enum Wire {
 }
 
 pub(super) struct Tls {
-    stream: TlsStream<TcpStream>,
+    stream: Box<TlsStream<TcpStream>>,
     /// Taken from the outbox and not yet taken by TLS.
     pending: Vec<u8>,
     /// Since when the peer takes nothing.
@@ -52,7 +52,7 @@ pub(super) enum Happened {
 /// A stream on which the websocket handshake is done.
 pub(super) enum Stream {
     Plain(TcpStream),
-    Tls(TlsStream<TcpStream>),
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl From<TcpStream> for Stream {
@@ -63,7 +63,7 @@ impl From<TcpStream> for Stream {
 
 impl From<TlsStream<TcpStream>> for Stream {
     fn from(stream: TlsStream<TcpStream>) -> Self {
-        Self::Tls(stream)
+        Self::Tls(Box::new(stream))
     }
 }
 
@@ -193,7 +193,7 @@ impl Tls {
         }
         BUFFER.with_borrow_mut(|buffer| {
             let mut room = ReadBuf::new(buffer);
-            ready!(Pin::new(&mut self.stream).poll_read(context, &mut room))?;
+            ready!(Pin::new(&mut *self.stream).poll_read(context, &mut room))?;
             let count = room.filled().len();
             take(room.filled_mut());
             Poll::Ready(Ok(Happened::Read(count)))
@@ -213,7 +213,7 @@ impl Tls {
             if self.pending.is_empty() {
                 break;
             }
-            let writing = Pin::new(&mut self.stream).poll_write(context, &self.pending);
+            let writing = Pin::new(&mut *self.stream).poll_write(context, &self.pending);
             let Poll::Ready(count) = writing else {
                 self.stuck.get_or_insert_with(Instant::now);
                 return Ok(moved.then_some(total));
@@ -226,7 +226,7 @@ impl Tls {
         // An idle socket holds nothing.
         self.pending = Vec::new();
         if !self.flushed {
-            match Pin::new(&mut self.stream).poll_flush(context) {
+            match Pin::new(&mut *self.stream).poll_flush(context) {
                 Poll::Ready(flushed) => {
                     flushed?;
                     self.flushed = true;
