@@ -4,7 +4,7 @@
 //! - `pipeline`: one request, from its head to its answer;
 //! - `routes`: all routes on one page;
 //! - `request`, `fields`: what a resource is given;
-//! - `envelope`, `page`: what it answers, errors included;
+//! - `envelope`, `page`, `fault`: what it answers, errors included;
 //! - `negotiation`, `cors`, `limits`: what is the same for all;
 //! - `state`: what all share;
 //! - `documents`: the API described for machines;
@@ -17,6 +17,7 @@ mod cors;
 mod documents;
 mod envelope;
 mod events;
+mod fault;
 mod fields;
 mod health;
 mod limits;

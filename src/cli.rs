@@ -7,6 +7,8 @@ mod http;
 mod output;
 mod publish;
 mod serve;
+mod sockets;
+mod terminal;
 mod token;
 mod user;
 
@@ -49,6 +51,8 @@ enum Command {
     Bindings(bindings::Arguments),
     /// Publish one event through the running gateway
     Publish(publish::Arguments),
+    /// Show the open sockets of all nodes, once or again and again
+    Sockets(sockets::Arguments),
     /// Check or show the settings
     #[command(subcommand)]
     Config(config::Command),
@@ -129,7 +133,7 @@ pub fn run() -> ExitCode {
         Ok(settings) => settings,
         Err(errors) => {
             for error in &errors.0 {
-                eprintln!("blackhole: {error}");
+                output::complain(error);
             }
             return ExitCode::from(1);
         }
@@ -141,6 +145,7 @@ pub fn run() -> ExitCode {
         Some(Command::Token(arguments)) => token::run(&arguments, &settings),
         Some(Command::Bindings(arguments)) => bindings::run(&arguments, &settings),
         Some(Command::Publish(arguments)) => publish::run(&arguments, &settings),
+        Some(Command::Sockets(arguments)) => sockets::run(&arguments, &settings),
         Some(Command::Config(_)) => Ok(()),
     })
 }
@@ -149,7 +154,7 @@ fn exit(result: anyhow::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("blackhole: {error:#}");
+            output::complain(format_args!("{error:#}"));
             ExitCode::from(1)
         }
     }

@@ -63,4 +63,6 @@ pub mod store;
 pub mod telemetry;
 
 #[cfg(test)]
+mod described;
+#[cfg(test)]
 mod tidy;

@@ -12,8 +12,8 @@ mod live;
 mod sqlite;
 mod users;
 
-pub use accounts::{AccountChange, NewAccount};
+pub use accounts::{API_KEY_LENGTH, AccountChange, DocumentChange, NewAccount};
 pub use changes::{Change, Kind, News, RevokedToken, State};
-pub use live::{LiveStore, Started};
+pub use live::{LiveStore, SEEN_WITHIN, Started};
 pub use sqlite::{FirstStart, Store, StoreError};
 pub use users::{NewUser, UserChange, check_password, check_username};

@@ -8,7 +8,7 @@ use super::request::Request;
 use crate::auth::{AccountRecord, Directory, Document};
 use crate::model::AccountId;
 use crate::model::clock::gregorian;
-use crate::store::{AccountChange, NewAccount};
+use crate::store::{AccountChange, DocumentChange, NewAccount};
 
 /// Fields that are the gateway's: what a client sends of them is no part of its own document.
 const OWN: [&str; 11] = [
@@ -58,7 +58,7 @@ pub(super) async fn create_child(request: &Request) -> Answer {
 pub(super) async fn replace(request: &Request) -> Answer {
     let (change, document) = read(request.data()?, true)?;
     let change = AccountChange {
-        document: Some(own_fields(document, &OWN)),
+        document: Some(DocumentChange::Replace(own_fields(document, &OWN))),
         ..change
     };
     apply(request, change).await
@@ -67,10 +67,8 @@ pub(super) async fn replace(request: &Request) -> Answer {
 /// `PATCH`: only what is named; `null` removes a field of the client's own.
 pub(super) async fn change(request: &Request) -> Answer {
     let (change, document) = read(request.data()?, false)?;
-    let directory = request.directory();
-    let account = request.known_account(&directory)?;
     let change = AccountChange {
-        document: Some(merged(&account.document, own_fields(document, &OWN))),
+        document: Some(DocumentChange::Merge(own_fields(document, &OWN))),
         ..change
     };
     apply(request, change).await
@@ -93,11 +91,15 @@ async fn apply(request: &Request, change: AccountChange) -> Answer {
     let directory = request.directory();
     let account = request.known_account(&directory)?;
     let id = account.id.clone();
-    if change.enabled.is_some() {
+    if change.enabled == Some(false) {
         not_own(request, &id)?;
     }
-    let above = account.parent.as_ref().unwrap_or(&account.id);
-    check_realm(request, above, change.realm.as_deref())?;
+    // What was read may be sent back.
+    let realm = change.realm.as_deref().map(str::to_lowercase);
+    if realm != account.realm {
+        let above = account.parent.as_ref().unwrap_or(&account.id);
+        check_realm(request, above, change.realm.as_deref())?;
+    }
     let changed = request
         .state
         .change(move |store| store.change_account(&id, &change))
@@ -167,14 +169,6 @@ pub(super) fn own_fields(mut data: Document, ours: &[&str]) -> Document {
         !private && !ours.contains(&key.as_str())
     });
     data
-}
-
-/// A document with some fields changed, or removed by `null`.
-pub(super) fn merged(old: &Document, changes: Document) -> Document {
-    let mut merged = old.clone();
-    merged.extend(changes);
-    merged.retain(|_, value| !value.is_null());
-    merged
 }
 
 /// The account as clients see it: nothing secret.

@@ -1,5 +1,5 @@
 //! `PUT /v2/api_auth`: log in with an account's API key (kazoo-rest.md B.2), and the making of such
-//! keys. Of a key only its SHA-256 is kept: it is random, so that no slow hash is needed.
+//! keys.
 
 use serde_json::json;
 
@@ -9,16 +9,13 @@ use super::fields::Fields;
 use super::request::Request;
 use super::user_auth::{check_enabled, failed, issue, limit_address};
 use crate::auth::token::sha256;
-use crate::entropy::random_id;
-
-/// Characters of a key.
-const LENGTH: usize = 64;
+use crate::store::{API_KEY_LENGTH, Store};
 
 pub(super) async fn log_in(request: &Request) -> Answer {
     let state = &request.state;
     limit_address(state, request.peer)?;
     let mut fields = Fields::new(request.data()?);
-    let key = fields.secret("api_key", LENGTH..=LENGTH, true);
+    let key = fields.secret("api_key", API_KEY_LENGTH..=API_KEY_LENGTH, true);
     fields.done()?;
     let directory = state.shared.authority.directory();
     let hash = sha256(&key.unwrap_or_default());
@@ -37,9 +34,10 @@ pub(super) async fn log_in(request: &Request) -> Answer {
 /// Makes a new key and shows it, this once. The old one is worth nothing any more.
 pub(super) async fn new_key(request: &Request) -> Answer {
     let account = request.known_id()?;
-    let key = format!("{}{}", random_id(), random_id());
-    let hash = sha256(&key);
-    let work = move |store: &mut crate::store::Store| store.set_api_key(&account, &hash);
-    request.state.change(work).await?;
-    Ok(Success::created(json!({ "api_key": key })))
+    let work = move |store: &mut Store| store.new_api_key(&account);
+    let key = request.state.change(work).await?;
+    Ok(Success {
+        secret: true,
+        ..Success::created(json!({ "api_key": key.expose() }))
+    })
 }

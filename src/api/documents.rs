@@ -7,7 +7,7 @@ use super::envelope::{Answer, ApiError, Success};
 use super::request::Request;
 
 /// OpenAPI 3.1.
-pub(super) const OPENAPI: &str = include_str!("openapi.json");
+const OPENAPI: &str = include_str!("openapi.json");
 /// AsyncAPI 3.
 const ASYNCAPI: &str = include_str!("asyncapi.json");
 
@@ -26,3 +26,7 @@ fn document(text: &str) -> Answer {
         ..Success::ok(document)
     })
 }
+
+#[cfg(test)]
+#[path = "documents_tests.rs"]
+mod tests;

@@ -4,6 +4,7 @@ use http::header::{ALLOW, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde_json::{Map, Value, json};
 
+use super::fault::Fault;
 use super::request::Context;
 use crate::model::Token;
 use crate::model::clock::{iso8601, unix_now};
@@ -26,6 +27,8 @@ pub(super) struct Success {
     pub(super) missing_nodes: Vec<String>,
     /// A document as it is, without an envelope.
     pub(super) bare: bool,
+    /// `data` holds a secret: it is not compressed.
+    pub(super) secret: bool,
 }
 
 /// Where a listing stands (A.2).
@@ -46,6 +49,7 @@ impl Success {
             page: None,
             missing_nodes: Vec::new(),
             bare: false,
+            secret: false,
         }
     }
 
@@ -60,19 +64,20 @@ impl Success {
 /// An error with Kazoo's status, message and data.
 #[derive(Debug)]
 pub(super) struct ApiError {
-    pub(super) status: StatusCode,
-    pub(super) message: &'static str,
+    pub(super) fault: Fault,
     data: Value,
     header: Option<(HeaderName, String)>,
 }
 
 impl ApiError {
-    fn new(status: StatusCode, message: &'static str, text: &str) -> Self {
+    fn new(fault: Fault, text: &str) -> Self {
+        // A 401 says how to log in, whatever it is about (RFC 9110, 15.5.2).
+        let scheme = (fault.status() == StatusCode::UNAUTHORIZED)
+            .then(|| (WWW_AUTHENTICATE, "Bearer".into()));
         Self {
-            status,
-            message,
+            fault,
             data: json!({ "message": text }),
-            header: None,
+            header: scheme,
         }
     }
 
@@ -85,7 +90,7 @@ impl ApiError {
     pub(super) fn invalid(data: Value) -> Self {
         Self {
             data,
-            ..Self::new(StatusCode::BAD_REQUEST, "validation error", "")
+            ..Self::new(Fault::Validation, "")
         }
     }
 
@@ -126,27 +131,20 @@ impl ApiError {
 
     /// 401, the same for every reason.
     pub(super) fn invalid_credentials() -> Self {
-        Self {
-            header: Some((WWW_AUTHENTICATE, "Bearer".into())),
-            ..Self::new(
-                StatusCode::UNAUTHORIZED,
-                "invalid_credentials",
-                "invalid credentials",
-            )
-        }
+        Self::new(Fault::InvalidCredentials, "invalid credentials")
     }
 
     /// Why a token that was asked about is worth nothing (C.5).
-    pub(super) fn bad_token(status: StatusCode, name: &'static str) -> Self {
+    pub(super) fn bad_token(fault: Fault) -> Self {
         Self {
             data: json!({}),
-            ..Self::new(status, name, "")
+            ..Self::new(fault, "")
         }
     }
 
     /// 403.
     pub(super) fn forbidden() -> Self {
-        Self::new(StatusCode::FORBIDDEN, "forbidden", "forbidden")
+        Self::new(Fault::Forbidden, "forbidden")
     }
 
     /// 403 with the reason.
@@ -159,14 +157,14 @@ impl ApiError {
 
     /// 404: no such path.
     pub(super) fn not_found() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not_found", "not found")
+        Self::new(Fault::NotFound, "not found")
     }
 
     /// 404: nothing has this id.
     pub(super) fn bad_identifier(id: &str) -> Self {
         Self {
             data: json!({"message":"bad identifier","cause":id}),
-            ..Self::new(StatusCode::NOT_FOUND, "bad_identifier", "")
+            ..Self::new(Fault::BadIdentifier, "")
         }
     }
 
@@ -174,30 +172,18 @@ impl ApiError {
     pub(super) fn invalid_method(allow: String) -> Self {
         Self {
             header: Some((ALLOW, allow)),
-            ..Self::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "invalid_method",
-                "method not allowed",
-            )
+            ..Self::new(Fault::InvalidMethod, "method not allowed")
         }
     }
 
     /// 406.
     pub(super) fn not_acceptable() -> Self {
-        Self::new(
-            StatusCode::NOT_ACCEPTABLE,
-            "not_acceptable",
-            "only application/json can be given",
-        )
+        Self::new(Fault::NotAcceptable, "only application/json can be given")
     }
 
     /// 408: the body did not come in time.
     pub(super) fn too_slow() -> Self {
-        Self::new(
-            StatusCode::REQUEST_TIMEOUT,
-            "request_timeout",
-            "the body did not come in time",
-        )
+        Self::new(Fault::RequestTimeout, "the body did not come in time")
     }
 
     /// 413.
@@ -205,15 +191,14 @@ impl ApiError {
         let message = format!("Payload or Files must not be more than {most} bytes");
         Self {
             data: json!({"file":{"maxSize":{"message":message,"target":most}}}),
-            ..Self::new(StatusCode::PAYLOAD_TOO_LARGE, "validation error", "")
+            ..Self::new(Fault::TooLarge, "")
         }
     }
 
     /// 415.
     pub(super) fn unsupported_media_type() -> Self {
         Self::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "unsupported_media_type",
+            Fault::UnsupportedMediaType,
             "the body must be application/json",
         )
     }
@@ -222,11 +207,7 @@ impl ApiError {
     pub(super) fn too_many_requests(seconds: u64) -> Self {
         Self {
             header: Some((RETRY_AFTER, seconds.max(1).to_string())),
-            ..Self::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "too_many_requests",
-                "too many requests",
-            )
+            ..Self::new(Fault::TooManyRequests, "too many requests")
         }
     }
 
@@ -234,17 +215,13 @@ impl ApiError {
     pub(super) fn unavailable(text: &str) -> Self {
         Self {
             header: Some((RETRY_AFTER, "1".into())),
-            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "service_unavailable", text)
+            ..Self::new(Fault::Unavailable, text)
         }
     }
 
     /// 500.
     pub(super) fn fault() -> Self {
-        Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "unspecified_fault",
-            "unspecified fault",
-        )
+        Self::new(Fault::Unspecified, "unspecified fault")
     }
 }
 
@@ -276,6 +253,7 @@ pub(super) fn envelope(context: &Context, answer: Answer) -> Enveloped {
                 body.insert("data".into(), data);
             }
             body.insert("status".into(), "success".into());
+            secret = success.secret;
             let token = success.auth_token.or_else(|| context.repeated_token());
             if let Some(token) = token {
                 body.insert("auth_token".into(), token.expose().into());
@@ -299,10 +277,11 @@ pub(super) fn envelope(context: &Context, answer: Answer) -> Enveloped {
         Err(error) => {
             body.insert("data".into(), error.data);
             body.insert("status".into(), "error".into());
-            body.insert("error".into(), error.status.as_str().into());
-            body.insert("message".into(), error.message.into());
+            let status = error.fault.status();
+            body.insert("error".into(), status.as_str().into());
+            body.insert("message".into(), error.fault.message().into());
             headers.extend(error.header);
-            error.status
+            status
         }
     };
     body.insert("request_id".into(), context.request_id.as_str().into());

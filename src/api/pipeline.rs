@@ -129,7 +129,7 @@ impl Service {
         };
         let status = match &answer {
             Ok(success) => success.status,
-            Err(error) => error.status,
+            Err(error) => error.fault.status(),
         };
         self.state.shared.metrics.answered(status.as_u16());
         tracing::debug!(

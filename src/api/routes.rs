@@ -26,7 +26,7 @@ pub(super) enum Access {
     Account,
     /// The same, and may change things.
     Admin,
-    /// Users of super-duper admin accounts.
+    /// Admins of super-duper admin accounts.
     Superduper,
 }
 
@@ -47,7 +47,7 @@ impl Access {
             Self::Token => request.caller().map(drop),
             Self::Account => request.account().map(drop),
             Self::Admin => request.account().and_then(|_| request.admin()),
-            Self::Superduper if request.caller()?.superduper => Ok(()),
+            Self::Superduper if request.caller()?.superduper => request.admin(),
             Self::Superduper => Err(ApiError::forbidden()),
         }
     }

@@ -1,10 +1,10 @@
 //! What is this token, and logging out with it (kazoo-rest.md B.3, C.5).
 
-use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::about::about;
 use super::envelope::{Answer, ApiError, Success};
+use super::fault::Fault;
 use super::request::Request;
 use crate::auth::TokenError;
 use crate::model::clock::unix_now;
@@ -41,8 +41,7 @@ pub(super) async fn log_out(request: &Request) -> Answer {
 /// `GET /v2/auth/tokeninfo?token=`: open, since the token is all that it tells of.
 pub(super) async fn of_query(request: &Request) -> Answer {
     let token = request.query.get("token").filter(|token| !token.is_empty());
-    let missing = "missing token in params";
-    look_at(request, token, missing)
+    look_at(request, token, Fault::NoTokenInParams)
 }
 
 /// `POST /v2/auth/tokeninfo`: the same, with the token in the body.
@@ -54,11 +53,11 @@ pub(super) async fn of_body(request: &Request) -> Answer {
         // Not repeated: it may be a token all the same.
         Some(_) => return Err(ApiError::wrong_type("token", "string", &Value::Null)),
     };
-    look_at(request, token, "missing token in request")
+    look_at(request, token, Fault::NoTokenInRequest)
 }
 
-fn look_at(request: &Request, token: Option<&str>, missing: &'static str) -> Answer {
-    let token = token.ok_or_else(|| ApiError::bad_token(StatusCode::NOT_FOUND, missing))?;
+fn look_at(request: &Request, token: Option<&str>, missing: Fault) -> Answer {
+    let token = token.ok_or_else(|| ApiError::bad_token(missing))?;
     let authority = &request.state.shared.authority;
     let identity = authority
         .verify(&Token::new(token), unix_now())
@@ -73,21 +72,19 @@ fn describe(request: &Request, identity: &Identity) -> Value {
     about(&directory, &identity.account, user, owner)
 }
 
-/// Kazoo's names, and of our own those that it has none for.
 fn refusal(error: TokenError) -> ApiError {
-    let (status, name) = match error {
-        TokenError::Malformed => (StatusCode::UNAUTHORIZED, "invalid_jwt"),
-        TokenError::Algorithm => (StatusCode::UNAUTHORIZED, "algorithm_not_supported"),
+    ApiError::bad_token(match error {
+        TokenError::Malformed => Fault::InvalidJwt,
+        TokenError::Algorithm => Fault::AlgorithmNotSupported,
         TokenError::UnknownIssuer | TokenError::UnknownKey | TokenError::BadSignature => {
-            (StatusCode::UNAUTHORIZED, "invalid_jwt_signature")
+            Fault::InvalidJwtSignature
         }
-        TokenError::Expired => (StatusCode::UNAUTHORIZED, "token_expired"),
-        TokenError::BadIdentity => (StatusCode::UNAUTHORIZED, "invalid_identity_signature"),
-        TokenError::UnknownIdentity => (StatusCode::UNAUTHORIZED, "invalid_identity_provider"),
-        TokenError::Disabled => (StatusCode::UNAUTHORIZED, "entity_disabled"),
-        TokenError::Revoked => (StatusCode::UNAUTHORIZED, "token_revoked"),
-        TokenError::NoAccount => (StatusCode::FORBIDDEN, "no associated account_id"),
-        TokenError::Superduper => (StatusCode::FORBIDDEN, "issuer_not_allowed"),
-    };
-    ApiError::bad_token(status, name)
+        TokenError::Expired => Fault::TokenExpired,
+        TokenError::BadIdentity => Fault::InvalidIdentitySignature,
+        TokenError::UnknownIdentity => Fault::InvalidIdentityProvider,
+        TokenError::Disabled => Fault::EntityDisabled,
+        TokenError::Revoked => Fault::TokenRevoked,
+        TokenError::NoAccount => Fault::NoAssociatedAccount,
+        TokenError::Superduper => Fault::IssuerNotAllowed,
+    })
 }

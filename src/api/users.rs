@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::accounts::{merged, own_fields};
+use super::accounts::own_fields;
 use super::envelope::{Answer, ApiError, Success};
 use super::fields::Fields;
 use super::page::{Entry, page};
@@ -11,7 +11,9 @@ use crate::auth::credentials::Hashes;
 use crate::auth::{Directory, Document, PrivLevel, UserRecord};
 use crate::model::AccountId;
 use crate::model::clock::gregorian;
-use crate::store::{NewUser, StoreError, UserChange, check_password, check_username};
+use crate::store::{
+    DocumentChange, NewUser, StoreError, UserChange, check_password, check_username,
+};
 
 const OWN: [&str; 8] = [
     "id",
@@ -75,7 +77,7 @@ pub(super) async fn create(request: &Request) -> Answer {
 pub(super) async fn replace(request: &Request) -> Answer {
     let data = request.data()?;
     if data.get("username").is_none_or(Value::is_null) {
-        may(request, &Wanted::read(data, false)?)?;
+        may(request, &mut Wanted::read(data, false)?)?;
         return Err(ApiError::required("username"));
     }
     apply(request, data, true).await
@@ -101,8 +103,8 @@ pub(super) async fn delete(request: &Request) -> Answer {
 
 async fn apply(request: &Request, data: Map<String, Value>, replace: bool) -> Answer {
     let account = request.account()?;
-    let wanted = Wanted::read(data, false)?;
-    may(request, &wanted)?;
+    let mut wanted = Wanted::read(data, false)?;
+    may(request, &mut wanted)?;
     let directory = request.directory();
     let known = user(request, &directory, &account)?.clone();
     let salt = request.known_account(&directory)?.salt;
@@ -111,9 +113,9 @@ async fn apply(request: &Request, data: Map<String, Value>, replace: bool) -> An
         priv_level: wanted.priv_level,
         enabled: wanted.enabled,
         document: Some(if replace {
-            own_fields(wanted.document, &OWN)
+            DocumentChange::Replace(own_fields(wanted.document, &OWN))
         } else {
-            merged(&known.document, own_fields(wanted.document, &OWN))
+            DocumentChange::Merge(own_fields(wanted.document, &OWN))
         }),
     };
     let changed = request
@@ -149,8 +151,8 @@ async fn login(
 }
 
 /// Admins may do all but lock themselves out; everybody may change the password and the free fields
-/// of the own user.
-fn may(request: &Request, wanted: &Wanted) -> Result<(), ApiError> {
+/// of the own user, and say again, without effect, what its rights are.
+fn may(request: &Request, wanted: &mut Wanted) -> Result<(), ApiError> {
     if request.is_admin()? {
         return match wanted.enabled {
             Some(false) => not_oneself(request, request.part("user_id")),
@@ -158,8 +160,9 @@ fn may(request: &Request, wanted: &Wanted) -> Result<(), ApiError> {
         };
     }
     let own = request.caller()?.owner.as_deref() == Some(request.part("user_id"));
-    let rights = wanted.enabled.is_some() || wanted.priv_level.is_some();
-    if own && !rights {
+    let enabled = wanted.enabled.take().unwrap_or(true);
+    let level = wanted.priv_level.take().unwrap_or(PrivLevel::User);
+    if own && enabled && level == PrivLevel::User {
         return Ok(());
     }
     request.admin()

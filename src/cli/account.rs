@@ -1,4 +1,4 @@
-//! `blackhole account create | list`.
+//! `blackhole account create | list | api-key`.
 
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -14,6 +14,18 @@ pub(super) enum Command {
     Create(Create),
     /// Show all accounts
     List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make a new API key and print it, this once; the old one is worth nothing any more
+    #[command(after_help = "Log in with the key; the answer carries a token:\n  \
+        curl -X PUT http://localhost:8000/v2/api_auth -H 'Content-Type: application/json' \\\n    \
+        -d '{\"data\":{\"api_key\":\"KEY\"}}'")]
+    ApiKey {
+        /// The key's account
+        #[arg(long, value_name = "ID-OR-NAME")]
+        account: String,
         /// As JSON
         #[arg(long)]
         json: bool,
@@ -55,9 +67,9 @@ pub(super) fn run(command: &Command, settings: &Settings) -> anyhow::Result<()> 
                 ..NewAccount::default()
             })?;
             if create.json {
-                output::json(&as_json(&account));
+                output::made(&format!("{:#}", as_json(&account)));
             } else {
-                output::line(account.id.as_str());
+                output::made(account.id.as_str());
             }
         }
         Command::List { json: true } => {
@@ -66,6 +78,16 @@ pub(super) fn run(command: &Command, settings: &Settings) -> anyhow::Result<()> 
         Command::List { json: false } => {
             let rows: Vec<_> = store.accounts()?.iter().map(as_row).collect();
             output::table(&["ID", "NAME", "REALM", "PARENT", "STATE"], &rows);
+        }
+        Command::ApiKey { account, json } => {
+            let account = store.find_account(account)?.id;
+            let key = store.new_api_key(&account)?;
+            if *json {
+                let made = json!({"account_id": account.as_str(), "api_key": key.expose()});
+                output::made(&format!("{made:#}"));
+            } else {
+                output::made(key.expose());
+            }
         }
     }
     Ok(())

@@ -10,9 +10,6 @@ use super::{http, output, token};
 use crate::settings::Settings;
 use crate::store::Store;
 
-/// Seconds; long enough for one request.
-const TOKEN_TTL: u64 = 60;
-
 #[derive(Debug, Args)]
 #[command(after_help = "Example, a call that begins:\n  \
     echo '{\"Event-Name\":\"CHANNEL_CREATE\",\"Call-ID\":\"1\",\"Custom-Channel-Vars\":{\"Account-ID\":\"ID\"}}' |\n  \
@@ -50,7 +47,7 @@ pub(super) fn run(arguments: &Arguments, settings: &Settings) -> anyhow::Result<
         .api_address()
         .context("api.port is off: there is no way to reach the gateway")?;
     let store = Store::open(&settings.data_dir)?;
-    let token = token::issue(&store, &store.master()?, TOKEN_TTL)?;
+    let token = token::of_master(&store)?;
     // The event goes out as it is: order of keys and digits of numbers included.
     let body = format!(
         "{{\"data\":{{\"exchange\":{},\"routing_key\":{},\"payload\":{text}}}}}",

@@ -78,9 +78,9 @@ pub(super) fn run(command: &Command, settings: &Settings) -> anyhow::Result<()> 
                 document: Document::default(),
             })?;
             if create.json {
-                output::json(&as_json(&user));
+                output::made(&format!("{:#}", as_json(&user)));
             } else {
-                output::line(&user.id);
+                output::made(&user.id);
             }
         }
         Command::List { account, json } => {

@@ -99,3 +99,76 @@ impl CloseReason {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::described;
+
+    /// Every reason that is told. A new one does not compile here until it is in the list.
+    fn told() -> Vec<CloseReason> {
+        let entries = described::list("x-close-codes");
+        let revoked = entries
+            .iter()
+            .find(|entry| described::text(entry, "text") == "token {reason}");
+        let why = described::reasons(revoked.expect("an entry"))[0].to_owned();
+        let time = Duration::from_secs(60);
+        let all = vec![
+            CloseReason::Session(Close::Login(time)),
+            CloseReason::Session(Close::Rate),
+            CloseReason::Session(Close::Idle(time)),
+            CloseReason::Session(Close::Expired),
+            CloseReason::Session(Close::Revoked(why)),
+            CloseReason::Session(Close::AccessChanged),
+            CloseReason::SlowConsumer(7),
+            CloseReason::WriteTimeout,
+            CloseReason::Protocol("Reserved bits are non-zero".into()),
+            CloseReason::Utf8,
+            CloseReason::TooLong(7),
+            CloseReason::GoingAway,
+            CloseReason::Restart,
+            CloseReason::Administrator,
+        ];
+        for reason in &all {
+            match reason {
+                CloseReason::Client | CloseReason::Session(Close::Dead) => panic!("nobody listens"),
+                CloseReason::Session(
+                    Close::Login(_)
+                    | Close::Rate
+                    | Close::Idle(_)
+                    | Close::Expired
+                    | Close::Revoked(_)
+                    | Close::AccessChanged,
+                )
+                | CloseReason::SlowConsumer(_)
+                | CloseReason::WriteTimeout
+                | CloseReason::Protocol(_)
+                | CloseReason::Utf8
+                | CloseReason::TooLong(_)
+                | CloseReason::GoingAway
+                | CloseReason::Restart
+                | CloseReason::Administrator => {}
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn each_close_is_described_and_nothing_else() {
+        let mut entries = described::list("x-close-codes").to_vec();
+        for reason in told() {
+            let frame = reason.frame().expect("told");
+            let fitting = |entry: &serde_json::Value| {
+                let text = described::text(entry, "text");
+                entry["code"] == u16::from(frame.code) && described::fits(text, &frame.reason)
+            };
+            // The first one that fits is meant: each reason takes its own away.
+            let found = entries.iter().position(fitting);
+            let found = found.unwrap_or_else(|| panic!("not in asyncapi.json: {frame:?}"));
+            entries.remove(found);
+        }
+        assert!(entries.is_empty(), "never sent: {entries:?}");
+    }
+}

@@ -1,9 +1,13 @@
 //! Sections 2 to 7 and 9 of the protocol under a pretend clock.
 
 use super::*;
+use crate::described;
 use crate::model::{AccountId, Scope};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+
+#[path = "described_tests.rs"]
+mod described_tests;
 
 const A: &str = "a1b2c3d4e5f60718293a4b5c6d7e8f90";
 const CHILD: &str = "c1b2c3d4e5f60718293a4b5c6d7e8f90";
@@ -68,6 +72,9 @@ impl Rig {
                 }
                 Step::Listen(_) => self.session.on_listening(self.broker.clone()),
                 Step::Done(done) => {
+                    if let (Frame::Text(request), Some(reply)) = (frame, &done.reply) {
+                        assert_described(request, reply);
+                    }
                     for subscription in &done.unbind {
                         self.bound.retain(|key| *key != *subscription.key);
                     }
@@ -119,6 +126,20 @@ impl Rig {
     fn later(&mut self, seconds: u64) -> Tick {
         self.now += Duration::from_secs(seconds);
         self.session.on_deadline(self.now)
+    }
+}
+
+/// Nothing happens in any test that `asyncapi.json` does not have.
+fn assert_described(request: &str, reply: &str) {
+    let reply: Value = serde_json::from_str(reply).expect("JSON");
+    for error in reply["data"]["errors"].as_array().into_iter().flatten() {
+        described::assert_error(error.as_str().expect("text"));
+    }
+    if reply["status"] == "success" {
+        let request: Value = serde_json::from_str(request).expect("JSON");
+        let action = request["action"].as_str().expect("text");
+        let operation = &described::asyncapi()["operations"][action];
+        assert_eq!(operation["action"], "receive", "{action}");
     }
 }
 
@@ -510,10 +531,11 @@ fn the_flat_form_and_raw_documents() {
 #[test]
 fn a_refused_broker_binding_leaves_no_trace() {
     let mut rig = Rig::new();
-    rig.broker = Err("the event source refused".into());
+    let refusal = "the event source refused the binding";
+    rig.broker = Err(refusal.into());
     let message =
         json!({"action":"subscribe","auth_token":A,"data":{"account_id":A,"binding":"call.*.*"}});
-    assert_eq!(rig.error(message), "the event source refused");
+    assert_eq!(rig.error(message), refusal);
     assert!(rig.bound.is_empty());
     assert_eq!(rig.session.listing(), Listing::default());
 }

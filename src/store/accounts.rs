@@ -4,11 +4,14 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::changes::{Kind, State, account_id, note, remove_account};
 use super::sqlite::{Store, StoreError, now, refused, touch};
+use crate::auth::token::sha256;
 use crate::auth::{AccountRecord, Document};
 use crate::entropy::{fill, random_id};
 use crate::model::id::{hex, is_hex32, unhex32};
 use crate::model::{AccountId, Secret};
 
+/// Characters of an API key: two random ids.
+pub const API_KEY_LENGTH: usize = 64;
 const MAX_NAME: usize = 128;
 /// Encoded, as it stands in routing keys, which have 255 bytes at most.
 const MAX_REALM: usize = 200;
@@ -43,8 +46,32 @@ pub struct AccountChange {
     pub realm: Option<String>,
     /// Whether its tokens are worth something.
     pub enabled: Option<bool>,
-    /// The client's own fields, all of them.
-    pub document: Option<Document>,
+    /// The client's own fields.
+    pub document: Option<DocumentChange>,
+}
+
+/// What becomes of the fields that clients add to an account or a user.
+#[derive(Debug)]
+pub enum DocumentChange {
+    /// These take the place of all others.
+    Replace(Document),
+    /// These are changed, `null` removes one, the others stay.
+    Merge(Document),
+}
+
+impl DocumentChange {
+    /// The new text, bounded. `old` is read in the transaction that writes it.
+    pub(super) fn text(&self, old: &str) -> Result<String, StoreError> {
+        match self {
+            Self::Replace(document) => document_text(document),
+            Self::Merge(changes) => {
+                let mut merged: Document = serde_json::from_str(old).unwrap_or_default();
+                merged.extend(changes.clone());
+                merged.retain(|_, value| !value.is_null());
+                document_text(&merged)
+            }
+        }
+    }
 }
 
 impl Store {
@@ -61,10 +88,9 @@ impl Store {
             None => self.master()?,
         };
         let below = parent.realm.as_deref().unwrap_or("blackhole.local");
-        let realm = new.realm.map_or_else(
-            || format!("{}.{below}", &random_id()[..6]),
-            str::to_lowercase,
-        );
+        let realm = new
+            .realm
+            .map_or_else(|| made_up_realm(below), str::to_lowercase);
         check_realm(&realm)?;
         let row = NewRow {
             enabled: !new.disabled,
@@ -91,8 +117,17 @@ impl Store {
         if let Some(realm) = &realm {
             check_realm(realm)?;
         }
-        let document = change.document.as_ref().map(document_text).transpose()?;
         let transaction = self.begin()?;
+        let document = match &change.document {
+            None => None,
+            Some(change) => {
+                let query = "SELECT document FROM accounts WHERE id = ?1";
+                let old: Option<String> = transaction
+                    .query_row(query, [id.as_str()], |row| row.get(0))
+                    .optional()?;
+                Some(change.text(&old.unwrap_or_default())?)
+            }
+        };
         let changed = transaction
             .query_row(
                 "UPDATE accounts SET name = coalesce(?2, name), realm = coalesce(?3, realm),
@@ -187,19 +222,21 @@ impl Store {
         Ok(())
     }
 
-    /// Gives an account another API key, by its SHA-256. The old one is worth nothing any more.
-    pub fn set_api_key(&mut self, id: &AccountId, hash: &[u8; 32]) -> Result<(), StoreError> {
+    /// Makes another API key for an account; the old one is worth nothing any more. Of a key only its
+    /// SHA-256 is kept: it is random, so that no slow hash is needed.
+    pub fn new_api_key(&mut self, id: &AccountId) -> Result<Secret, StoreError> {
+        let key = format!("{}{}", random_id(), random_id());
         let transaction = self.begin()?;
         let rows = transaction.execute(
             "UPDATE accounts SET api_key = ?2 WHERE id = ?1",
-            [id.as_str(), &hex(hash)],
+            [id.as_str(), &hex(&sha256(&key))],
         )?;
         if rows == 0 {
             return Err(unknown(id.as_str()));
         }
         touch(&transaction)?;
         transaction.commit()?;
-        Ok(())
+        Ok(Secret::new(key))
     }
 
     /// All accounts, in the order in which they were made.
@@ -324,6 +361,19 @@ pub(super) fn insert_account(connection: &Connection, row: &NewRow<'_>) -> rusql
         ],
     )?;
     Ok(())
+}
+
+/// A realm below another, or below as much of it as leaves room: trees may be deep.
+fn made_up_realm(below: &str) -> String {
+    let label = random_id();
+    let mut below = below;
+    loop {
+        let realm = format!("{}.{below}", &label[..6]);
+        match below.split_once('.') {
+            Some((_, shorter)) if check_realm(&realm).is_err() => below = shorter,
+            _ => return realm,
+        }
+    }
 }
 
 fn unknown(account: &str) -> StoreError {

@@ -19,6 +19,9 @@ use crate::model::id::unhex32;
 /// The look is one pragma, some microseconds.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
+/// Within this time a running server has seen what another process wrote, unless it is very busy.
+pub const SEEN_WITHIN: Duration = Duration::from_millis(100);
+
 /// A piece of work, and the answer to be given when its effects can be seen.
 type Job = Box<dyn FnOnce(&mut Store) -> Box<dyn FnOnce() + Send> + Send>;
 

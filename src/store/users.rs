@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::accounts::{check_name, document_text};
+use super::accounts::{DocumentChange, check_name, document_text};
 use super::changes::{Kind, State, account_id, note};
 use super::sqlite::{Store, StoreError, now, refused, touch};
 use crate::auth::credentials::Hashes;
@@ -40,8 +40,8 @@ pub struct UserChange {
     pub priv_level: Option<PrivLevel>,
     /// Whether its tokens are worth something.
     pub enabled: Option<bool>,
-    /// The client's own fields, all of them.
-    pub document: Option<Document>,
+    /// The client's own fields.
+    pub document: Option<DocumentChange>,
 }
 
 /// The name as it is stored: without the space around it, in lower case.
@@ -103,9 +103,18 @@ impl Store {
         id: &str,
         change: &UserChange,
     ) -> Result<UserRecord, StoreError> {
-        let document = change.document.as_ref().map(document_text).transpose()?;
         let login = change.login.as_ref();
         let transaction = self.begin()?;
+        let document = match &change.document {
+            None => None,
+            Some(change) => {
+                let query = "SELECT document FROM users WHERE id = ?1";
+                let old: Option<String> = transaction
+                    .query_row(query, [id], |row| row.get(0))
+                    .optional()?;
+                Some(change.text(&old.unwrap_or_default())?)
+            }
+        };
         let enabled = transaction
             .query_row(
                 "UPDATE users SET username = coalesce(?3, username),

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
 use rustls::pki_types::pem::PemObject;
@@ -97,15 +98,19 @@ impl Client {
         next.expect("the server sends nothing").map(Result::unwrap)
     }
 
-    /// The next text; pings are answered on the way.
+    /// The next text; pings are answered on the way, and are no reason to wait longer.
     pub(crate) async fn text(&mut self) -> String {
-        loop {
-            match self.next().await {
-                Some(Message::Text(text)) => return text.to_string(),
-                Some(Message::Ping(_) | Message::Pong(_)) => {}
-                other => panic!("not a text: {other:?}"),
+        let text = async {
+            loop {
+                match self.next().await {
+                    Some(Message::Text(text)) => return text.to_string(),
+                    Some(Message::Ping(_) | Message::Pong(_)) => {}
+                    other => panic!("not a text: {other:?}"),
+                }
             }
-        }
+        };
+        let text = timeout(PATIENCE, text).await;
+        text.expect("the server sends no text")
     }
 
     /// The next reply; events may not come before it.
@@ -164,6 +169,24 @@ impl Client {
                 None => panic!("the connection ended without a close"),
             }
         }
+    }
+
+    /// The server closes like this, and at once: within a second from now.
+    pub(crate) async fn is_closed(&mut self, code: u16, reason: &str) {
+        let since = Instant::now();
+        let expected = Closed {
+            code,
+            reason: reason.into(),
+        };
+        assert_eq!(self.closed().await, expected);
+        let taken = since.elapsed();
+        assert!(taken < Duration::from_secs(1), "{taken:?}");
+    }
+
+    /// It is open and answers, and no event came before.
+    pub(crate) async fn lives(&mut self) {
+        let reply = self.ask(json!({"action":"ping"})).await;
+        assert_eq!(reply["status"], "success", "{reply}");
     }
 
     /// Sends a close with 1000.

@@ -1,15 +1,18 @@
 //! The server under test, its clients, its broker.
 
 mod client;
+mod described;
 mod http;
 mod rabbit;
+mod rest;
 mod server;
 
 use std::time::Duration;
 
 pub(crate) use client::{Client, Closed, subscribe};
-pub(crate) use http::{Answer, request};
+pub(crate) use http::{Answer, request, request_from};
 pub(crate) use rabbit::{Broker, Publisher, Vhost, kazoo_properties};
+pub(crate) use rest::{Caller, PASSWORD, ROUTES, World, column, md5, sha1};
 pub(crate) use server::{Account, Server};
 
 /// Longest wait for anything; only a failing test ever waits so long.

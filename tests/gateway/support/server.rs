@@ -76,6 +76,13 @@ impl Server {
         started.unwrap_or_else(|log| panic!("the server did not start:\n{log}"))
     }
 
+    /// Ends it, and starts it again over the same data, on other ports.
+    pub(crate) async fn restarted(mut self, flags: &[&str]) -> Self {
+        self.signal("-TERM");
+        assert_eq!(self.ended().await, Some(0));
+        self.beside(flags).await
+    }
+
     async fn over(folder: Arc<TempDir>, flags: &[&str]) -> Result<Self, String> {
         let (log, path) = tempfile::Builder::new()
             .prefix("log")
@@ -152,12 +159,18 @@ impl Server {
 
     /// Runs another command of the binary over this server's data.
     pub(crate) async fn command(&self, arguments: &[&str]) -> Output {
-        let output = binary()
+        let output = self.prepared(arguments).output();
+        timeout(PATIENCE, output).await.unwrap().unwrap()
+    }
+
+    /// Another command, to be run at will.
+    pub(crate) fn prepared(&self, arguments: &[&str]) -> Command {
+        let mut command = binary();
+        command
             .args(arguments)
             .args(Self::places(self.folder.path()))
-            .args(["--api-port", &self.api.port().to_string()])
-            .output();
-        timeout(PATIENCE, output).await.unwrap().unwrap()
+            .args(["--api-port", &self.api.port().to_string()]);
+        command
     }
 
     /// The same, which must succeed; what it printed.
