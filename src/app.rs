@@ -30,8 +30,11 @@ use crate::source::{Amqp, AmqpSettings, Bus, Ingress, Source};
 use crate::store::{FirstStart, LiveStore, News, Started};
 use crate::telemetry::Metrics;
 
-/// Events routed before the sockets' tasks get their turn.
+/// Events routed before their frames are sent, and before others get their turn: as many as one write
+/// gathers.
 const ROUTED_AT_ONCE: usize = 64;
+/// Their bytes: well below what may wait for a socket.
+const ROUTED_BYTES: usize = 256 * 1024;
 
 /// A gateway that runs: every port is open.
 #[derive(Debug)]
@@ -226,7 +229,10 @@ async fn dispatch(
     let mut batch = VecDeque::new();
     loop {
         ingress.take(&mut batch).await;
-        for (at, event) in batch.drain(..).enumerate() {
+        let (mut events, mut bytes) = (0, 0);
+        while let Some(event) = batch.pop_front() {
+            events += 1;
+            bytes += event.body.len();
             match dispatcher.dispatch(&event) {
                 Ok(delivered) => {
                     metrics
@@ -242,7 +248,9 @@ async fn dispatch(
                     tracing::debug!(reason = refused.reason(), %exchange, %key, "event dropped");
                 }
             }
-            if at % ROUTED_AT_ONCE == ROUTED_AT_ONCE - 1 {
+            if batch.is_empty() || events >= ROUTED_AT_ONCE || bytes >= ROUTED_BYTES {
+                dispatcher.flush();
+                (events, bytes) = (0, 0);
                 tokio::task::yield_now().await;
             }
         }

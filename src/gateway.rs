@@ -6,6 +6,8 @@
 //! - `origin`: which web pages may connect;
 //! - `tls`: certificates;
 //! - `connection`: one socket's task;
+//! - `wire`: a socket's bytes, plain or TLS;
+//! - `frame`, `inbound`: websocket frames out and in;
 //! - `outbox`: what waits to be written to a socket;
 //! - `linger`: the end of a TCP connection;
 //! - `registry`: who is connected;
@@ -15,7 +17,9 @@
 mod addresses;
 mod close;
 mod connection;
+mod frame;
 mod handshake;
+mod inbound;
 mod linger;
 mod listen;
 mod origin;
@@ -23,6 +27,7 @@ mod outbox;
 mod registry;
 mod sentry;
 mod tls;
+mod wire;
 
 pub use addresses::Addresses;
 pub use close::CloseReason;

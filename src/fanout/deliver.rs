@@ -16,8 +16,12 @@ pub trait Receiver: Member {
     /// A frame, cheap to clone and shared by all receivers of a group.
     type Frame: From<String>;
 
-    /// Queues a frame of an event that the source got at `received`.
-    fn offer(&self, frame: &Self::Frame, received: Instant);
+    /// Queues a frame of an event that the source got at `received`. True: it waits for
+    /// [`Receiver::flush`].
+    fn offer(&self, frame: &Self::Frame, received: Instant) -> bool;
+
+    /// Sends what was queued, as far as that goes without waiting.
+    fn flush(&self);
 }
 
 /// Takes events one after the other, in the order of the source.
@@ -28,6 +32,8 @@ pub struct Dispatcher<M> {
     // Reused from event to event.
     groups: Vec<Arc<Group<M>>>,
     data: String,
+    /// Members with frames that nobody sends before the next flush.
+    touched: Vec<M>,
 }
 
 /// What became of an event.
@@ -73,10 +79,11 @@ impl<M: Receiver> Dispatcher<M> {
             index,
             groups: Vec::new(),
             data: String::new(),
+            touched: Vec::new(),
         }
     }
 
-    /// Routes one event and queues its frames. Never waits.
+    /// Routes one event and queues its frames, which leave with [`Dispatcher::flush`]. Never waits.
     pub fn dispatch(&mut self, event: &Event) -> Result<Delivered, Refused> {
         let exchange = self
             .catalogue
@@ -111,13 +118,22 @@ impl<M: Receiver> Dispatcher<M> {
             let bytes = text.len() as u64;
             let frame = M::Frame::from(text);
             group.for_each_member(|member| {
-                member.offer(&frame, event.received);
+                if member.offer(&frame, event.received) {
+                    self.touched.push(member.clone());
+                }
                 delivered.deliveries += 1;
                 delivered.bytes += bytes;
             });
             delivered.groups += 1;
         }
         Ok(delivered)
+    }
+
+    /// Sends the frames of all events since the last flush: those of one receiver together.
+    pub fn flush(&mut self) {
+        for member in self.touched.drain(..) {
+            member.flush();
+        }
     }
 }
 
@@ -146,9 +162,11 @@ mod tests {
 
     impl Receiver for Socket {
         type Frame = String;
-        fn offer(&self, frame: &String, _: Instant) {
+        fn offer(&self, frame: &String, _: Instant) -> bool {
             self.frames.lock().expect("a lock").push(frame.clone());
+            false
         }
+        fn flush(&self) {}
     }
 
     struct Rig {

@@ -4,23 +4,23 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{Bytes, BytesMut};
-use futures_util::{FutureExt, SinkExt, StreamExt};
-use tokio::io::{AsyncRead, AsyncWrite};
+use bytes::BytesMut;
+use futures_util::FutureExt;
 use tokio::time::{sleep_until, timeout};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::close::CloseReason;
-use super::linger::linger;
-use super::outbox::Waiting;
+use super::frame::Frame as Out;
+use super::inbound::{Fault, Inbound, Message};
+use super::listen::Boxed;
 use super::registry::{Handle, Registry};
 use super::sentry;
+use super::wire::{Happened, Stream, Wire};
 use crate::auth::Authority;
 use crate::catalogue::{BrokerBinding, Catalogue, Subscription};
 use crate::entropy::random_id;
@@ -32,13 +32,10 @@ use crate::settings::SocketSettings;
 use crate::source::{Source, SourceError};
 use crate::telemetry::Metrics;
 
-/// Bytes. The library keeps a buffer of each size for every socket and zeroes the one for reading
-/// before every read.
-const READ_BUFFER: usize = 4 * 1024;
-/// Bytes gathered before a write; what waits beyond that leaves in several.
-const WRITE_BUFFER: usize = 64 * 1024;
 /// How long a client may take to read what waits and to answer a close.
 const FAREWELL: Duration = Duration::from_secs(4);
+/// A peer that sends more than this after our last word is cut.
+const MOST_AFTER_CLOSE: usize = 16 * 1024 * 1024;
 
 /// What all sockets share.
 #[derive(Debug)]
@@ -62,109 +59,188 @@ pub struct Shared {
 }
 
 /// Serves an open websocket until its end. `read` came after the handshake already.
-pub(super) async fn serve<S>(
-    stream: S,
+pub(super) fn serve(
+    stream: Stream,
     read: BytesMut,
     source: SocketAddr,
     shared: Arc<Shared>,
-) -> CloseReason
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let most = shared.settings.max_message_bytes;
-    let config = WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER)
-        .write_buffer_size(WRITE_BUFFER)
-        .max_write_buffer_size(usize::MAX)
-        .max_message_size(Some(most))
-        .max_frame_size(Some(most));
-    let socket =
-        WebSocketStream::from_partially_read(stream, read.to_vec(), Role::Server, Some(config))
-            .await;
-    drop(read);
+) -> impl Future<Output = CloseReason> + Send {
     let id = SessionId::new(&random_id());
-    let now = Instant::now();
-    let waiting = shared.settings.max_waiting_bytes;
-    let handle = Arc::new(Handle::new(id.clone(), source, unix_now(), waiting));
+    let (plain, wire) = stream.split();
+    let handle = Arc::new(Handle::new(
+        id.clone(),
+        source,
+        unix_now(),
+        plain,
+        shared.settings.max_waiting_bytes,
+        shared.metrics.clone(),
+    ));
     shared.registry.add(handle.clone());
-    let session = Session::new(id, shared.catalogue.clone(), shared.limits.clone(), now);
+    let (catalogue, limits) = (shared.catalogue.clone(), shared.limits.clone());
     let mut connection = Connection {
-        socket,
-        session,
+        wire,
+        inbound: Inbound::new(shared.settings.max_message_bytes),
+        messages: VecDeque::new(),
+        fault: None,
+        closed_with: None,
+        session: Session::new(id, catalogue, limits, Instant::now()),
         handle,
         shared,
-        batch: VecDeque::new(),
     };
-    let reason = connection.run().await;
-    connection.finish(&reason).await;
-    reason
+    connection.feed(&mut read.to_vec());
+    drop(read);
+    async move {
+        let reason = connection.run().await;
+        connection.finish(reason.clone()).await;
+        reason
+    }
 }
 
-struct Connection<S> {
-    socket: WebSocketStream<S>,
+struct Connection {
+    wire: Wire,
+    inbound: Inbound,
+    /// Came, and wait for those before them.
+    messages: VecDeque<Message>,
+    /// Nothing after the messages can be understood.
+    fault: Option<Fault>,
+    /// The code with which the client closed, which the answer repeats.
+    closed_with: Option<CloseCode>,
     session: Session,
     handle: Arc<Handle>,
     shared: Arc<Shared>,
-    /// Taken from the outbox, not yet given to the websocket.
-    batch: VecDeque<Waiting>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+impl Connection {
     async fn run(&mut self) -> CloseReason {
-        let handle = self.handle.clone();
+        let mut sleep = pin!(sleep_until(self.deadline().into()));
         loop {
-            let deadline = self.session.next_deadline().into();
-            // Not biased: a socket with much to write must still be read, and must still expire.
+            match self.turn().await {
+                Ok(()) => {}
+                Err(reason) => return reason,
+            }
+            let due = self.deadline().into();
+            // A later deadline is found when this one is due: most sockets are busy or idle for long.
+            if due < sleep.deadline() || sleep.is_elapsed() {
+                sleep.as_mut().reset(due);
+            }
+            let handle = self.handle.clone();
             let outcome = tokio::select! {
-                reason = handle.closed() => Err(reason),
-                () = handle.outbox.take(&mut self.batch) => self.write().await,
-                frame = self.socket.next() => self.read(frame).await,
-                () = sleep_until(deadline) => self.tick().await,
+                () = handle.called() => Ok(()),
+                happened = self.io(true) => self.happened(happened),
+                () = &mut sleep => self.tick(),
             };
             if let Err(reason) = outcome
-                && let Err(reason) = self.look_again(reason).await
+                && let Err(reason) = self.look_again(reason)
             {
                 return reason;
             }
         }
     }
 
-    /// After a long write the answer to a ping may be there, unread: who is to be closed for silence
-    /// is read once more. Any other reason stands.
-    async fn look_again(&mut self, reason: CloseReason) -> Result<(), CloseReason> {
+    /// Everything that needs no waiting for the client.
+    async fn turn(&mut self) -> Result<(), CloseReason> {
+        loop {
+            if let Some(reason) = self.handle.end() {
+                return Err(reason.clone());
+            }
+            let Some(message) = self.messages.pop_front() else {
+                break;
+            };
+            self.take(message).await?;
+        }
+        match self.fault.take() {
+            None => Ok(()),
+            Some(Fault::Protocol(error)) => Err(CloseReason::Protocol(error.into())),
+            Some(Fault::Utf8) => Err(CloseReason::Utf8),
+            Some(Fault::TooLong) => {
+                let most = self.shared.settings.max_message_bytes;
+                Err(CloseReason::TooLong(most))
+            }
+        }
+    }
+
+    /// The session's next deadline, or the end of a write that takes too long.
+    fn deadline(&self) -> Instant {
+        let session = self.session.next_deadline();
+        let write = self
+            .stuck_since()
+            .map(|since| since + self.shared.settings.write_timeout);
+        write.map_or(session, |write| write.min(session))
+    }
+
+    fn stuck_since(&self) -> Option<Instant> {
+        let waits = self.handle.outbox.stuck_since();
+        waits.or_else(|| self.wire.stuck_since())
+    }
+
+    /// What happens next on the wire. `read`: more messages may come.
+    async fn io(&mut self, read: bool) -> std::io::Result<Happened> {
+        let handle = self.handle.clone();
+        let Self {
+            wire,
+            inbound,
+            messages,
+            fault,
+            ..
+        } = self;
+        poll_fn(|context| {
+            let mut take = |bytes: &mut [u8]| feed(inbound, messages, fault, bytes);
+            let plain = handle.stream.as_ref();
+            wire.poll(context, &handle.outbox, plain, read, &mut take)
+        })
+        .await
+    }
+
+    fn feed(&mut self, bytes: &mut [u8]) {
+        feed(
+            &mut self.inbound,
+            &mut self.messages,
+            &mut self.fault,
+            bytes,
+        );
+    }
+
+    fn happened(&mut self, happened: std::io::Result<Happened>) -> Result<(), CloseReason> {
+        match happened {
+            Ok(Happened::Read(0)) | Err(_) => Err(CloseReason::Client),
+            Ok(Happened::Read(_)) => Ok(()),
+            Ok(Happened::Wrote(written)) => {
+                self.handle.wrote(&written);
+                Ok(())
+            }
+        }
+    }
+
+    /// On a busy machine the answer to a ping may be there, unread: who is to be closed for silence is
+    /// read once more. Any other reason stands.
+    fn look_again(&mut self, reason: CloseReason) -> Result<(), CloseReason> {
         if !matches!(reason, CloseReason::Session(Close::Dead | Close::Idle(_))) {
             return Err(reason);
         }
-        match self.socket.next().now_or_never() {
-            Some(frame) => self.read(frame).await,
+        match self.io(true).now_or_never() {
+            Some(happened) => self.happened(happened),
             None => Err(reason),
         }
     }
 
-    async fn read(&mut self, frame: Option<Result<Message, Error>>) -> Result<(), CloseReason> {
+    /// Boxed, as everything that an idle socket does not need: its task would keep the room for it.
+    fn take(&mut self, message: Message) -> Boxed<'_, Result<(), CloseReason>> {
         let now = Instant::now();
-        match frame {
-            Some(Ok(Message::Text(text))) => self.message(Frame::Text(&text), now).await,
-            Some(Ok(Message::Binary(_))) => self.message(Frame::Binary, now).await,
-            Some(Ok(Message::Ping(_))) => self.message(Frame::Ping, now).await,
-            Some(Ok(Message::Pong(_))) => self.message(Frame::Pong, now).await,
-            Some(Ok(Message::Close(_) | Message::Frame(_))) | None => Err(CloseReason::Client),
-            Some(Err(error)) => Err(self.broken(error)),
-        }
-    }
-
-    fn broken(&self, error: Error) -> CloseReason {
-        match error {
-            Error::Capacity(CapacityError::MessageTooLong { .. }) => {
-                CloseReason::TooLong(self.shared.settings.max_message_bytes)
+        Box::pin(async move {
+            match message {
+                Message::Text(text) => self.message(Frame::Text(&text), now).await,
+                Message::Binary => self.message(Frame::Binary, now).await,
+                Message::Ping(payload) => {
+                    self.handle.send(Out::pong(payload));
+                    self.message(Frame::Ping, now).await
+                }
+                Message::Pong => self.message(Frame::Pong, now).await,
+                Message::Close(code) => {
+                    self.closed_with = code;
+                    Err(CloseReason::Client)
+                }
             }
-            Error::Utf8(_) => CloseReason::Utf8,
-            Error::Protocol(
-                tokio_tungstenite::tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
-            ) => CloseReason::Client,
-            Error::Protocol(error) => CloseReason::Protocol(error.to_string()),
-            _ => CloseReason::Client,
-        }
+        })
     }
 
     /// One frame through the session. The next is not read before this one is through.
@@ -203,7 +279,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Asks the source for bindings. Meanwhile events go on, and the socket may have to go.
+    /// Asks the source for bindings. Meanwhile what waits is written, and the socket may have to go;
+    /// nothing is read.
     async fn listen(
         &mut self,
         bindings: Vec<BrokerBinding>,
@@ -213,10 +290,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut asking = tokio::spawn(async move { source.listen(wanted).await });
         let handle = self.handle.clone();
         let ended = loop {
+            if let Some(reason) = handle.end() {
+                break reason.clone();
+            }
             let outcome = tokio::select! {
                 made = &mut asking => return Ok(made.unwrap_or(Err(SourceError::Away))),
-                () = handle.outbox.take(&mut self.batch) => self.write().await,
-                reason = handle.closed() => Err(reason),
+                () = handle.called() => Ok(()),
+                happened = self.io(false) => self.happened(happened),
             };
             if let Err(reason) = outcome {
                 break reason;
@@ -239,7 +319,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         self.unbind(&done.unbind);
         if let Some(reply) = done.reply {
-            self.handle.reply(reply);
+            self.handle.send(Out::from(reply));
         }
         // After the reply, without a pause: no event comes before it, and none is missed.
         for subscription in &done.bind {
@@ -257,58 +337,97 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             .map_or(Ok(()), |close| Err(CloseReason::Session(close)))
     }
 
-    async fn tick(&mut self) -> Result<(), CloseReason> {
-        match self.session.on_deadline(Instant::now()) {
+    fn tick(&mut self) -> Result<(), CloseReason> {
+        let now = Instant::now();
+        let slow = self.shared.settings.write_timeout;
+        if self.stuck_since().is_some_and(|since| now >= since + slow) {
+            return Err(CloseReason::WriteTimeout);
+        }
+        match self.session.on_deadline(now) {
             Tick::Nothing => Ok(()),
             Tick::Close(close) => Err(CloseReason::Session(close)),
             Tick::Ping => {
-                let ping = self.socket.send(Message::Ping(Bytes::new()));
-                guarded(&self.shared.settings, &self.handle, ping).await
+                self.handle.send(Out::ping());
+                Ok(())
             }
         }
     }
 
-    /// Everything that waits, in as few writes as its size allows.
-    async fn write(&mut self) -> Result<(), CloseReason> {
-        let waiting = events(&self.batch);
-        let oldest = self.batch.iter().find_map(|waiting| waiting.received);
-        let sending = send_all(&mut self.socket, &mut self.batch);
-        let written = guarded(&self.shared.settings, &self.handle, sending).await;
-        if let Some(oldest) = oldest {
-            let sent = waiting - events(&self.batch);
-            self.handle.count_sent(sent);
-            self.shared.metrics.written(sent, oldest.elapsed());
-        }
-        written
-    }
-
     /// Says goodbye: what waits still goes out where the client may read on, then the close frame
     /// with its reason. What could not go out is counted.
-    async fn finish(&mut self, reason: &CloseReason) {
+    fn finish(&mut self, reason: CloseReason) -> Boxed<'_, ()> {
         self.leave();
-        self.handle.outbox.drain(&mut self.batch);
-        if *reason != CloseReason::Session(Close::Dead) {
-            let _ = timeout(FAREWELL, self.farewell(reason)).await;
-        }
-        let lost = events(&self.batch) + self.handle.outbox.lost();
-        self.shared.metrics.deliveries_lost(reason.label(), lost);
+        let answer = self.closed_with.map(|code| CloseFrame {
+            code,
+            reason: "".into(),
+        });
+        let last = match reason {
+            CloseReason::Session(Close::Dead) => None,
+            CloseReason::Client => Some(Out::close(answer)),
+            _ => reason.frame().map(|frame| Out::close(Some(frame))),
+        };
+        self.handle.outbox.close(reason.lets_finish(), last);
+        Box::pin(async move {
+            if reason != CloseReason::Session(Close::Dead) {
+                let _ = timeout(FAREWELL, self.farewell()).await;
+            }
+            self.handle.outbox.abandon();
+            let lost = self.handle.outbox.lost();
+            self.shared.metrics.deliveries_lost(reason.label(), lost);
+        })
     }
 
-    async fn farewell(&mut self, reason: &CloseReason) -> Result<(), Error> {
-        if reason.lets_finish() {
-            send_all(&mut self.socket, &mut self.batch).await?;
+    /// Writes the last, says that nothing more comes, then reads and forgets until the client ends:
+    /// closing with unread bytes would reset the connection, and the client might lose the reason.
+    async fn farewell(&mut self) -> std::io::Result<()> {
+        let handle = self.handle.clone();
+        loop {
+            handle.write();
+            if handle.outbox.is_empty() && self.wire.is_through() {
+                break;
+            }
+            if let Happened::Wrote(written) = self.io(false).await? {
+                handle.wrote(&written);
+            }
         }
-        match reason {
-            // The library has queued the answer to the client's own close.
-            CloseReason::Client => self.socket.flush().await?,
-            _ => self.socket.close(reason.frame()).await?,
+        self.wire.shutdown(handle.stream.as_ref()).await?;
+        let mut seen = 0;
+        while seen < MOST_AFTER_CLOSE {
+            let (wire, mut forget) = (&mut self.wire, |_: &mut [u8]| ());
+            let happened = poll_fn(|context| {
+                wire.poll(
+                    context,
+                    &handle.outbox,
+                    handle.stream.as_ref(),
+                    true,
+                    &mut forget,
+                )
+            });
+            match happened.await? {
+                Happened::Read(0) => break,
+                Happened::Read(count) => seen += count,
+                Happened::Wrote(_) => {}
+            }
         }
-        linger(self.socket.get_mut()).await?;
         Ok(())
     }
 }
 
-impl<S> Connection<S> {
+/// Bytes to messages, until the first fault.
+fn feed(
+    inbound: &mut Inbound,
+    messages: &mut VecDeque<Message>,
+    fault: &mut Option<Fault>,
+    bytes: &mut [u8],
+) {
+    if fault.is_none() {
+        *fault = inbound
+            .feed(bytes, |message| messages.push_back(message))
+            .err();
+    }
+}
+
+impl Connection {
     /// Takes the socket out of everything that it is in. Doing so again changes nothing.
     fn leave(&mut self) {
         self.shared.registry.remove(&self.handle.id);
@@ -343,52 +462,10 @@ impl<S> Connection<S> {
 }
 
 /// On every path, a panic included, nothing of the socket stays.
-impl<S> Drop for Connection<S> {
+impl Drop for Connection {
     fn drop(&mut self) {
         self.leave();
     }
-}
-
-/// Gives all frames to the websocket and flushes. When it is cancelled, what it did not give is in
-/// `batch` still.
-async fn send_all<S>(
-    socket: &mut WebSocketStream<S>,
-    batch: &mut VecDeque<Waiting>,
-) -> Result<(), Error>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    while !batch.is_empty() {
-        poll_fn(|context| socket.poll_ready_unpin(context)).await?;
-        // Nothing is awaited between taking a frame and giving it.
-        if let Some(waiting) = batch.pop_front() {
-            socket.start_send_unpin(Message::Text(waiting.text))?;
-        }
-    }
-    socket.flush().await
-}
-
-/// A write, cut when it takes too long or when the socket has to go.
-async fn guarded(
-    settings: &SocketSettings,
-    handle: &Handle,
-    write: impl Future<Output = Result<(), Error>>,
-) -> Result<(), CloseReason> {
-    tokio::select! {
-        written = timeout(settings.write_timeout, write) => match written {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(CloseReason::Client),
-            Err(_) => Err(CloseReason::WriteTimeout),
-        },
-        reason = handle.closed() => Err(reason),
-    }
-}
-
-fn events(batch: &VecDeque<Waiting>) -> u64 {
-    batch
-        .iter()
-        .map(|waiting| u64::from(waiting.received.is_some()))
-        .sum()
 }
 
 fn count(number: usize) -> i64 {

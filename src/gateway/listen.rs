@@ -3,9 +3,11 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use prometheus_client::metrics::gauge::Gauge;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -19,10 +21,14 @@ use tracing::Instrument;
 use super::addresses::Place;
 use super::connection::{self, Shared};
 use super::handshake::{self, Gate, Refusal};
+use super::wire::Stream;
 
 const BACKLOG: u32 = 4096;
 /// Pause after an error of accept itself, such as too many open files.
 const RECOVER: Duration = Duration::from_millis(500);
+
+/// A future on the heap.
+pub(super) type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// What a port speaks below the websocket.
 #[derive(Clone)]
@@ -105,14 +111,27 @@ async fn serve_one(
         shared,
         stop,
     };
-    let refused = match transport {
-        Transport::Plain => visitor.enter(stream).await,
-        // Boxed, or the task of every plain socket would be as large as one with TLS.
-        Transport::Tls(config) => Box::pin(visitor.enter_tls(config, stream)).await,
-    };
-    if let Err(reason) = refused {
-        tracing::debug!(reason, "handshake refused");
-        visitor.shared.metrics.handshake_refused(reason);
+    let opened = visitor.enter(transport, stream).await;
+    let metrics = visitor.shared.metrics.clone();
+    match opened {
+        Ok((stream, read)) => {
+            let _open = Counted::up(metrics.sockets(visitor.transport));
+            metrics.accepted.inc();
+            tracing::debug!("socket opened");
+            let Visitor {
+                peer,
+                shared,
+                place: _place,
+                ..
+            } = visitor;
+            let reason = connection::serve(stream, read, peer, shared).await;
+            metrics.socket_closed(reason.label());
+            tracing::debug!(reason = reason.label(), "socket closed");
+        }
+        Err(reason) => {
+            tracing::debug!(reason, "handshake refused");
+            metrics.handshake_refused(reason);
+        }
     }
 }
 
@@ -129,20 +148,28 @@ struct Visitor {
 }
 
 impl Visitor {
-    async fn enter_tls(
+    /// TLS and the websocket handshake. Also the bytes that came after it already; `Err`: why there is
+    /// no socket. Boxed here, or an open socket's task would keep the room that only this needs.
+    fn enter(
         &self,
-        config: Arc<ServerConfig>,
+        transport: Transport,
         stream: TcpStream,
-    ) -> Result<(), &'static str> {
-        let accepting = TlsAcceptor::from(config).accept(stream);
-        let stream = self.in_time(accepting, "tls").await?;
-        self.enter(stream).await
+    ) -> Boxed<'_, Result<(Stream, BytesMut), &'static str>> {
+        Box::pin(async move {
+            match transport {
+                Transport::Plain => self.shake_hands(stream).await,
+                Transport::Tls(config) => {
+                    let accepting = TlsAcceptor::from(config).accept(stream);
+                    let stream = self.in_time(accepting, "tls").await?;
+                    self.shake_hands(stream).await
+                }
+            }
+        })
     }
 
-    /// The websocket handshake, then the socket's whole life. `Err`: why there was none.
-    async fn enter<S>(&self, mut stream: S) -> Result<(), &'static str>
+    async fn shake_hands<S>(&self, mut stream: S) -> Result<(Stream, BytesMut), &'static str>
     where
-        S: AsyncRead + AsyncWrite + Unpin,
+        S: AsyncRead + AsyncWrite + Unpin + Into<Stream>,
     {
         let gate = Gate {
             origins: &self.shared.settings.origins,
@@ -151,14 +178,7 @@ impl Visitor {
         let accepting = handshake::accept(&mut stream, &gate);
         let read = self.in_time(accepting, "hung_up").await?;
         let read = read.map_err(Refusal::label)?;
-        let metrics = &self.shared.metrics;
-        let _open = Counted::up(metrics.sockets(self.transport));
-        metrics.accepted.inc();
-        tracing::debug!("socket opened");
-        let reason = connection::serve(stream, read, self.peer, self.shared.clone()).await;
-        metrics.socket_closed(reason.label());
-        tracing::debug!(reason = reason.label(), "socket closed");
-        Ok(())
+        Ok((stream.into(), read))
     }
 
     /// A part of the handshake, within the time for all of it. Who has no socket yet when the gateway

@@ -1,159 +1,352 @@
-//! What waits to be written to one socket, bounded in bytes. Offering never waits; the socket's task
-//! swaps everything out at once, so that all of it leaves in few writes.
+//! What waits to be written to one socket, bounded in bytes. Pushing never waits. Whoever has pushed
+//! to a plain socket writes: all that waits in one system call, as far as the kernel takes it; the
+//! rest is the business of the socket's task, and of nobody else until it is through.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::io::{self, IoSlice};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use tokio::sync::Notify;
-use tokio_tungstenite::tungstenite::Utf8Bytes;
+use super::frame::Frame;
 
-/// Counted for each frame beyond its text.
+/// Counted for each frame beyond its bytes.
 const OVERHEAD: usize = 64;
-
-/// A frame that waits.
-#[derive(Debug)]
-pub(super) struct Waiting {
-    pub(super) text: Utf8Bytes,
-    /// When the source got the event; `None` for replies.
-    pub(super) received: Option<Instant>,
-}
+/// Places for frames that an idle socket may hold.
+const IDLE_CAPACITY: usize = 16;
+/// Frames in one write.
+const GATHER: usize = 64;
 
 /// The queue of one socket.
 #[derive(Debug)]
 pub(super) struct Outbox {
     queue: Mutex<Queue>,
-    ready: Notify,
     max_bytes: usize,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
     frames: VecDeque<Waiting>,
+    /// Bytes of the first frame that are written already.
+    written: usize,
     bytes: usize,
     closed: bool,
+    /// Since when the kernel has taken nothing: the socket's task waits for it.
+    stuck: Option<Instant>,
     /// Event frames thrown away.
     lost: u64,
+}
+
+/// A frame that waits.
+#[derive(Debug)]
+struct Waiting {
+    frame: Frame,
+    /// When the source got the event; `None` for everything else.
+    received: Option<Instant>,
+}
+
+/// What a push found.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Pushed {
+    /// It is the first that waits: somebody has to see to it that it is written.
+    First,
+    /// Somebody sees to it already.
+    Behind,
+    /// Nobody will read it.
+    Closed,
+    /// So many bytes would wait, which is more than may. It was not taken.
+    Full(usize),
+}
+
+/// What a write came to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Written {
+    /// Event frames written in full.
+    pub(super) events: u64,
+    /// When the source got the oldest of them.
+    pub(super) oldest: Option<Instant>,
+    /// Something is left: the kernel takes no more now.
+    pub(super) stuck: bool,
 }
 
 impl Outbox {
     pub(super) fn new(max_bytes: usize) -> Self {
         Self {
             queue: Mutex::default(),
-            ready: Notify::new(),
             max_bytes,
         }
     }
 
-    /// Appends a frame. `Err` tells how many bytes would wait: the queue is closed and emptied, and
-    /// the socket has to go.
-    pub(super) fn push(&self, text: Utf8Bytes, received: Option<Instant>) -> Result<(), usize> {
-        let cost = text.len() + OVERHEAD;
-        {
-            let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-            if queue.closed {
-                queue.lost += u64::from(received.is_some());
-                return Ok(());
-            }
-            let bytes = queue.bytes + cost;
-            // A single frame always fits: whoever reads at all can be sent the largest event.
-            if bytes > self.max_bytes && queue.bytes > 0 {
-                let waiting = queue.frames.iter().map(|frame| frame.received);
-                let events = waiting.chain([received]).flatten().count();
-                *queue = Queue {
-                    closed: true,
-                    lost: u64::try_from(events).unwrap_or(u64::MAX),
-                    ..Queue::default()
-                };
-                return Err(bytes);
-            }
-            queue.bytes = bytes;
-            queue.frames.push_back(Waiting { text, received });
-            if queue.frames.len() > 1 {
-                // The first of them has called the taker already.
-                return Ok(());
-            }
+    /// Appends a frame.
+    pub(super) fn push(&self, frame: Frame, received: Option<Instant>) -> Pushed {
+        let cost = frame.len() + OVERHEAD;
+        let mut queue = self.lock();
+        if queue.closed {
+            queue.lost += u64::from(received.is_some());
+            return Pushed::Closed;
         }
-        self.ready.notify_one();
-        Ok(())
+        let bytes = queue.bytes + cost;
+        // A single frame always fits: whoever reads at all can be sent the largest event.
+        if bytes > self.max_bytes && queue.bytes > 0 {
+            return Pushed::Full(bytes);
+        }
+        queue.bytes = bytes;
+        queue.frames.push_back(Waiting { frame, received });
+        if queue.frames.len() == 1 {
+            Pushed::First
+        } else {
+            Pushed::Behind
+        }
     }
 
-    /// Swaps everything that waits into `batch` (which must be empty); waits until there is
-    /// something. Nothing is lost when the wait is cancelled.
-    pub(super) async fn take(&self, batch: &mut VecDeque<Waiting>) {
-        loop {
-            {
-                let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-                if !queue.frames.is_empty() {
-                    std::mem::swap(&mut queue.frames, batch);
-                    queue.bytes = 0;
-                    return;
+    /// Writes what waits with `write`, which gets many frames at a time and must not block. Unless
+    /// `task`, a queue whose task waits for the kernel is left to it.
+    pub(super) fn write(
+        &self,
+        task: bool,
+        mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
+    ) -> io::Result<Written> {
+        let mut queue = self.lock();
+        let mut done = Written::default();
+        if queue.stuck.is_some() && !task {
+            return Ok(done);
+        }
+        while !queue.frames.is_empty() {
+            let mut slices = [IoSlice::new(&[]); GATHER];
+            let count = queue.slices(&mut slices);
+            match write(&slices[..count]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    queue.stuck = None;
+                    queue.advance(count, &mut done);
                 }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    queue.stuck.get_or_insert_with(Instant::now);
+                    done.stuck = true;
+                    return Ok(done);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
-            self.ready.notified().await;
         }
+        if queue.frames.capacity() > IDLE_CAPACITY {
+            queue.frames = VecDeque::new();
+        }
+        queue.stuck = None;
+        Ok(done)
     }
 
-    /// Appends everything that waits to `batch`, and takes nothing more: what is pushed from now on
-    /// is lost, and counted.
-    pub(super) fn drain(&self, batch: &mut VecDeque<Waiting>) {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        batch.append(&mut queue.frames);
+    /// Since when the kernel has taken nothing of what waits.
+    pub(super) fn stuck_since(&self) -> Option<Instant> {
+        self.lock().stuck
+    }
+
+    /// Whether something waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().frames.is_empty()
+    }
+
+    /// Takes nothing more but `last`. With `keep` what waits goes out before it; otherwise only the
+    /// frame that is half written does.
+    pub(super) fn close(&self, keep: bool, last: Option<Frame>) {
+        let mut queue = self.lock();
+        if queue.closed {
+            return;
+        }
+        if !keep {
+            // Only a frame that is there can be half written.
+            let kept = usize::from(queue.written > 0);
+            let thrown = queue.frames.split_off(kept);
+            queue.lose(&thrown);
+        }
+        queue.frames.extend(last.map(|frame| Waiting {
+            frame,
+            received: None,
+        }));
+        queue.bytes = queue.frames.iter().map(Waiting::cost).sum();
+        queue.closed = true;
+    }
+
+    /// Throws away what is left: nobody reads any more.
+    pub(super) fn abandon(&self) {
+        let mut queue = self.lock();
+        let thrown = std::mem::take(&mut queue.frames);
+        queue.lose(&thrown);
         queue.bytes = 0;
         queue.closed = true;
     }
 
     /// How many event frames were thrown away.
     pub(super) fn lost(&self) -> u64 {
-        self.queue
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .lost
+        self.lock().lost
     }
 
     /// How many bytes wait.
     pub(super) fn waiting(&self) -> usize {
-        self.queue
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .bytes
+        let queue = self.lock();
+        queue.bytes - queue.written.min(queue.bytes)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Queue {
+    /// What goes into the next write: the frames from the first unwritten byte on.
+    fn slices<'q>(&'q self, slices: &mut [IoSlice<'q>; GATHER]) -> usize {
+        let places = slices.iter_mut().zip(&self.frames);
+        let mut count = 0;
+        for (slice, waiting) in places {
+            *slice = IoSlice::new(waiting.frame.as_slice());
+            count += 1;
+        }
+        slices[0].advance(self.written);
+        count
+    }
+
+    fn advance(&mut self, count: usize, done: &mut Written) {
+        let mut left = count + self.written;
+        self.written = 0;
+        while let Some(first) = self.frames.front() {
+            if left < first.frame.len() {
+                self.written = left;
+                return;
+            }
+            left -= first.frame.len();
+            self.bytes -= first.cost();
+            if let Some(received) = first.received {
+                done.events += 1;
+                done.oldest.get_or_insert(received);
+            }
+            self.frames.pop_front();
+        }
+    }
+
+    fn lose(&mut self, thrown: &VecDeque<Waiting>) {
+        let events = thrown.iter().filter(|waiting| waiting.received.is_some());
+        self.lost += events.count() as u64;
+    }
+}
+
+impl Waiting {
+    fn cost(&self) -> usize {
+        self.frame.len() + OVERHEAD
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
-    #[tokio::test]
-    async fn in_order_and_bounded() {
-        let outbox = Outbox::new(3 * (OVERHEAD + 1));
-        for text in ["1", "2", "3"] {
-            outbox.push(text.into(), None).expect("room");
-        }
-        let mut batch = VecDeque::new();
-        outbox.take(&mut batch).await;
-        let texts: Vec<_> = batch
-            .drain(..)
-            .map(|waiting| waiting.text.to_string())
-            .collect();
-        assert_eq!(texts, ["1", "2", "3"]);
-        for text in ["4", "5", "6"] {
-            outbox.push(text.into(), None).expect("room again");
-        }
-        assert_eq!(outbox.waiting(), 3 * (OVERHEAD + 1));
-        assert_eq!(outbox.push("7".into(), None), Err(4 * (OVERHEAD + 1)));
-        assert_eq!(
-            outbox.waiting(),
-            0,
-            "what nobody will read is freed at once"
-        );
-        assert_eq!(outbox.push("8".into(), None), Ok(()), "and told once");
+    fn text(text: &str) -> Frame {
+        Frame::from(text.to_owned())
     }
 
-    #[tokio::test]
-    async fn one_large_frame_fits_an_empty_queue() {
+    /// A kernel that takes so many bytes, then says that it would block.
+    fn kernel(room: usize, taken: &mut Vec<u8>) -> impl FnMut(&[IoSlice<'_>]) -> io::Result<usize> {
+        let mut room = room;
+        move |slices| {
+            let mut count = 0;
+            for slice in slices {
+                let part = slice.len().min(room);
+                taken.extend_from_slice(&slice[..part]);
+                room -= part;
+                count += part;
+            }
+            if count == 0 {
+                Err(io::ErrorKind::WouldBlock.into())
+            } else {
+                Ok(count)
+            }
+        }
+    }
+
+    #[test]
+    fn bounded_and_freed() {
+        let cost = text("1").len() + OVERHEAD;
+        let outbox = Outbox::new(3 * cost);
+        assert_eq!(outbox.push(text("1"), None), Pushed::First);
+        let event = Some(Instant::now());
+        assert_eq!(outbox.push(text("2"), event), Pushed::Behind);
+        assert_eq!(outbox.push(text("3"), event), Pushed::Behind);
+        assert_eq!(outbox.push(text("4"), event), Pushed::Full(4 * cost));
+        assert_eq!(outbox.waiting(), 3 * cost);
+        outbox.abandon();
+        assert_eq!((outbox.waiting(), outbox.lost()), (0, 2));
+        assert_eq!(outbox.push(text("5"), event), Pushed::Closed);
+        assert_eq!(outbox.lost(), 3);
+    }
+
+    #[test]
+    fn one_large_frame_fits_an_empty_queue() {
         let outbox = Outbox::new(100);
-        assert_eq!(outbox.push("x".repeat(1000).into(), None), Ok(()));
-        assert!(outbox.push("y".into(), None).is_err());
+        let large = text(&"x".repeat(1000));
+        assert_eq!(outbox.push(large.clone(), None), Pushed::First);
+        assert!(matches!(outbox.push(large, None), Pushed::Full(_)));
+    }
+
+    #[test]
+    fn a_stuck_queue_is_its_tasks_business() {
+        let outbox = Outbox::new(10_000);
+        let begun = Instant::now();
+        outbox.push(text("1234"), Some(begun));
+        let mut taken = Vec::new();
+        let written = outbox.write(false, kernel(3, &mut taken)).expect("ok");
+        assert!(written.stuck && written.events == 0);
+        assert!(outbox.stuck_since().is_some());
+        let nothing = outbox.write(false, |_| panic!("not now")).expect("ok");
+        assert_eq!(nothing, Written::default());
+        let written = outbox.write(true, kernel(100, &mut taken)).expect("ok");
+        assert_eq!((written.events, written.oldest), (1, Some(begun)));
+        assert!(outbox.is_empty() && outbox.stuck_since().is_none());
+        assert_eq!(taken, text("1234").as_slice());
+    }
+
+    #[test]
+    fn a_close_keeps_what_is_half_written() {
+        for keep in [true, false] {
+            let outbox = Outbox::new(10_000);
+            for part in ["one", "two"] {
+                outbox.push(text(part), Some(Instant::now()));
+            }
+            let mut taken = Vec::new();
+            outbox.write(false, kernel(2, &mut taken)).expect("ok");
+            outbox.close(keep, Some(text("last")));
+            outbox.write(true, kernel(100, &mut taken)).expect("ok");
+            let mut expected = text("one").as_slice().to_vec();
+            if keep {
+                expected.extend(text("two").as_slice());
+            }
+            expected.extend(text("last").as_slice());
+            assert_eq!(taken, expected);
+            assert_eq!(outbox.lost(), u64::from(!keep));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn all_bytes_in_order_whatever_the_kernel_takes(
+            lengths in prop::collection::vec(0usize..50, 1..200),
+            rooms in prop::collection::vec(1usize..400, 1..20),
+        ) {
+            let outbox = Outbox::new(usize::MAX);
+            let mut expected = Vec::new();
+            for length in &lengths {
+                let frame = text(&"x".repeat(*length));
+                expected.extend_from_slice(frame.as_slice());
+                outbox.push(frame, Some(Instant::now()));
+            }
+            let (mut taken, mut events) = (Vec::new(), 0);
+            for room in rooms.iter().cycle() {
+                events += outbox.write(true, kernel(*room, &mut taken)).expect("ok").events;
+                if outbox.is_empty() {
+                    break;
+                }
+            }
+            prop_assert_eq!(taken, expected);
+            prop_assert_eq!(events, lengths.len() as u64);
+            prop_assert_eq!(outbox.waiting(), 0);
+        }
     }
 }

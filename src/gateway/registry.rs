@@ -6,16 +6,18 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use dashmap::DashMap;
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use super::addresses::Addresses;
 use super::close::CloseReason;
-use super::outbox::Outbox;
+use super::frame::Frame;
+use super::outbox::{Outbox, Pushed, Written};
 use crate::fanout::Receiver;
 use crate::index::Member;
 use crate::model::SessionId;
 use crate::session::Listing;
+use crate::telemetry::Metrics;
 
 /// One socket as the rest of the program knows it.
 #[derive(Debug)]
@@ -27,10 +29,14 @@ pub struct Handle {
     /// Unix seconds.
     pub opened: u64,
     pub(super) outbox: Outbox,
+    /// A plain socket's stream, which whoever has frames writes to; one with TLS is its task's.
+    pub(super) stream: Option<TcpStream>,
     sent: AtomicU64,
+    metrics: Arc<Metrics>,
     listing: Mutex<Listing>,
     end: OnceLock<CloseReason>,
-    ended: Notify,
+    /// Calls the socket's task: it has to go, or to write.
+    call: Notify,
 }
 
 impl Handle {
@@ -38,35 +44,39 @@ impl Handle {
         id: SessionId,
         source: SocketAddr,
         opened: u64,
+        stream: Option<TcpStream>,
         max_waiting_bytes: usize,
+        metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             id,
             source,
             opened,
             outbox: Outbox::new(max_waiting_bytes),
+            stream,
             sent: AtomicU64::new(0),
+            metrics,
             listing: Mutex::default(),
             end: OnceLock::new(),
-            ended: Notify::new(),
+            call: Notify::new(),
         }
     }
 
     /// Tells the socket's task to close. The first reason counts.
     pub fn close(&self, reason: CloseReason) {
         if self.end.set(reason).is_ok() {
-            self.ended.notify_one();
+            self.call.notify_one();
         }
     }
 
-    /// Waits for [`Handle::close`].
-    pub(super) async fn closed(&self) -> CloseReason {
-        loop {
-            if let Some(reason) = self.end.get() {
-                return reason.clone();
-            }
-            self.ended.notified().await;
-        }
+    /// Why the socket has to go, if it has to.
+    pub(super) fn end(&self) -> Option<&CloseReason> {
+        self.end.get()
+    }
+
+    /// Waits for a call: the socket has to go, or frames wait that its task must write.
+    pub(super) async fn called(&self) {
+        self.call.notified().await;
     }
 
     /// Who it is, its bindings, name and metadata as of now.
@@ -98,18 +108,61 @@ impl Handle {
         self.outbox.waiting()
     }
 
-    pub(super) fn reply(&self, text: String) {
-        self.push(text.into(), None);
-    }
-
-    fn push(&self, text: Utf8Bytes, received: Option<Instant>) {
-        if let Err(bytes) = self.outbox.push(text, received) {
-            self.close(CloseReason::SlowConsumer(bytes));
+    /// Queues a frame that is no event, and sends it as soon as that can be.
+    pub(super) fn send(&self, frame: Frame) {
+        if self.push(&frame, None) {
+            self.write();
         }
     }
 
-    pub(super) fn count_sent(&self, frames: u64) {
-        self.sent.fetch_add(frames, Ordering::Relaxed);
+    /// True when the frame waits for [`Handle::write`]. A socket for which too much waits is closed
+    /// with 1008, never silently skipped.
+    fn push(&self, frame: &Frame, received: Option<Instant>) -> bool {
+        let mut pushed = self.outbox.push(frame.clone(), received);
+        if let (Pushed::Full(_), Some(_)) = (&pushed, &self.stream) {
+            // The client may read as fast as it can, and only nobody has written yet.
+            self.write();
+            pushed = self.outbox.push(frame.clone(), received);
+        }
+        match pushed {
+            Pushed::First if self.stream.is_none() => {
+                self.call.notify_one();
+                false
+            }
+            Pushed::First => true,
+            Pushed::Behind | Pushed::Closed => false,
+            Pushed::Full(bytes) => {
+                let reason = CloseReason::SlowConsumer(bytes);
+                self.outbox
+                    .close(false, reason.frame().map(|close| Frame::close(Some(close))));
+                self.close(reason);
+                false
+            }
+        }
+    }
+
+    /// Writes what waits for a plain socket, unless its task is at it. Never waits.
+    pub(super) fn write(&self) {
+        let Some(stream) = &self.stream else { return };
+        match self
+            .outbox
+            .write(false, |slices| stream.try_write_vectored(slices))
+        {
+            Ok(written) => {
+                self.wrote(&written);
+                if written.stuck {
+                    self.call.notify_one();
+                }
+            }
+            Err(_) => self.close(CloseReason::Client),
+        }
+    }
+
+    pub(super) fn wrote(&self, written: &Written) {
+        if let Some(oldest) = written.oldest {
+            self.sent.fetch_add(written.events, Ordering::Relaxed);
+            self.metrics.written(written.events, oldest.elapsed());
+        }
     }
 }
 
@@ -120,11 +173,14 @@ impl Member for Arc<Handle> {
 }
 
 impl Receiver for Arc<Handle> {
-    type Frame = Utf8Bytes;
+    type Frame = Frame;
 
-    /// A socket for which too much waits is closed with 1008, never silently skipped.
-    fn offer(&self, frame: &Utf8Bytes, received: Instant) {
-        self.push(frame.clone(), Some(received));
+    fn offer(&self, frame: &Frame, received: Instant) -> bool {
+        self.push(frame, Some(received))
+    }
+
+    fn flush(&self) {
+        self.write();
     }
 }
 
@@ -189,17 +245,18 @@ impl Registry {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn who_comes_during_a_stop_is_closed_for_the_same_reason() {
+    #[test]
+    fn who_comes_during_a_stop_is_closed_for_the_same_reason() {
         let registry = Registry::default();
         let socket = |id: &str| {
             let source = SocketAddr::from(([127, 0, 0, 1], 1));
-            Arc::new(Handle::new(SessionId::new(id), source, 0, 1024))
+            let id = SessionId::new(id);
+            Arc::new(Handle::new(id, source, 0, None, 1024, Arc::default()))
         };
         registry.add(socket("early"));
         assert_eq!(registry.start_closing(&CloseReason::Restart).len(), 1);
         let late = socket("late");
         registry.add(late.clone());
-        assert_eq!(late.closed().await, CloseReason::Restart);
+        assert_eq!(late.end(), Some(&CloseReason::Restart));
     }
 }
