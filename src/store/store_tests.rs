@@ -379,7 +379,7 @@ fn a_new_password_is_not_forgotten_over_a_later_change() {
 
 #[test]
 fn news_make_no_loop_and_wait_for_what_has_to_come_first() {
-    let (_here, mut first, _there, mut second) = copies();
+    let (_here, first, _there, mut second) = copies();
     let master = first.master().expect("there");
     let acme = first.find_account("Acme").expect("there");
     let sales = first.find_account("Sales").expect("there");
