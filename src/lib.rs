@@ -21,12 +21,14 @@
 //! 3. [`index`] walks the trie word by word and gives the groups that match.
 //! 4. `deliver.rs` drops the groups that may not see the event's account (the isolation rule is
 //!    [`index::Group::may_see`]), `normalise.rs` makes `data`, once, `frame.rs` one frame per group.
-//! 5. Each member's queue, `gateway/outbox.rs`, gets a reference to it; `gateway/connection.rs` writes
-//!    all that waits for its socket.
+//! 5. Each member's queue, `gateway/outbox.rs`, gets a reference to it. When the batch is through, the
+//!    dispatcher writes what waits for each plain socket in one system call, as far as the kernel takes
+//!    it; the rest, and everything with TLS, is written by the socket's task, `gateway/connection.rs`.
 //!
 //! # One subscribe
 //!
-//! 1. `gateway/connection.rs` reads a text and gives it to the [`session::Session`].
+//! 1. `gateway/connection.rs` reads bytes, `inbound.rs` makes a message of them, and it goes to the
+//!    [`session::Session`].
 //! 2. `session/machine.rs` runs the checks in the protocol's order. Where the answer lies outside it
 //!    returns a [`session::Step`]: the token ([`auth::Authority`]), the account, the broker's binding.
 //! 3. [`catalogue`] turns the client binding into subscription keys and AMQP bindings.
@@ -36,7 +38,7 @@
 //! # Invariants
 //!
 //! - The core never reads the clock and makes no I/O.
-//! - Nobody waits for a slow socket but its own task.
+//! - Nobody waits for a slow socket but its own task: whoever else writes to it never blocks.
 //! - An event's body is normalised and serialised once; one frame serves a whole group.
 //! - No event reaches a group of another account.
 //! - A reply precedes every event that its subscription causes.
