@@ -79,12 +79,7 @@ impl Handle {
         self.call.notified().await;
     }
 
-    /// Who it is, its bindings, name and metadata as of now.
-    pub fn listing(&self) -> Listing {
-        self.with_listing(Listing::clone)
-    }
-
-    /// The same, looked at in place. `look` must be quick.
+    /// Who it is, its bindings, name and metadata as of now, looked at in place. `look` must be quick.
     pub fn with_listing<T>(&self, look: impl FnOnce(&Listing) -> T) -> T {
         look(&self.listing.lock().unwrap_or_else(PoisonError::into_inner))
     }

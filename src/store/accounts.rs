@@ -60,16 +60,25 @@ pub enum DocumentChange {
 }
 
 impl DocumentChange {
-    /// The new text, bounded. `old` is read in the transaction that writes it.
-    pub(super) fn text(&self, old: &str) -> Result<String, StoreError> {
-        match self {
-            Self::Replace(document) => without_nulls(document.clone()),
+    /// The new text, bounded. The old one is read, with `query`, in the transaction that writes it.
+    pub(super) fn of(
+        &self,
+        connection: &Connection,
+        query: &str,
+        id: &str,
+    ) -> Result<String, StoreError> {
+        let mut document = match self {
+            Self::Replace(document) => document.clone(),
             Self::Merge(changes) => {
-                let mut merged: Document = serde_json::from_str(old).unwrap_or_default();
+                let old = connection.query_row(query, [id], |row| row.get::<_, String>(0));
+                let old = old.optional()?.unwrap_or_default();
+                let mut merged: Document = serde_json::from_str(&old).unwrap_or_default();
                 merged.extend(changes.clone());
-                without_nulls(merged)
+                merged
             }
-        }
+        };
+        document.retain(|_, value| !value.is_null());
+        document_text(&document)
     }
 }
 
@@ -126,16 +135,10 @@ impl Store {
             check_realm(realm)?;
         }
         let transaction = self.begin()?;
-        let document = match &change.document {
-            None => None,
-            Some(change) => {
-                let query = "SELECT document FROM accounts WHERE id = ?1";
-                let old: Option<String> = transaction
-                    .query_row(query, [id.as_str()], |row| row.get(0))
-                    .optional()?;
-                Some(change.text(&old.unwrap_or_default())?)
-            }
-        };
+        let query = "SELECT document FROM accounts WHERE id = ?1";
+        let document = change.document.as_ref();
+        let document = document.map(|change| change.of(&transaction, query, id.as_str()));
+        let document = document.transpose()?;
         let changed = transaction
             .query_row(
                 "UPDATE accounts SET name = coalesce(?2, name), realm = coalesce(?3, realm),
@@ -406,11 +409,6 @@ pub(super) fn check_name<'a>(field: &'static str, name: &'a str) -> Result<&'a s
     };
     let reason = format!("{field} {trimmed:?}: 1 to {MAX_NAME} bytes are allowed");
     Err(refused(field, rule, reason))
-}
-
-fn without_nulls(mut document: Document) -> Result<String, StoreError> {
-    document.retain(|_, value| !value.is_null());
-    document_text(&document)
 }
 
 /// The text of a document, bounded.

@@ -106,16 +106,10 @@ impl Store {
         let login = change.login.as_ref();
         let secret = self.node_secret()?;
         let transaction = self.begin()?;
-        let document = match &change.document {
-            None => None,
-            Some(change) => {
-                let query = "SELECT document FROM users WHERE id = ?1";
-                let old: Option<String> = transaction
-                    .query_row(query, [id], |row| row.get(0))
-                    .optional()?;
-                Some(change.text(&old.unwrap_or_default())?)
-            }
-        };
+        let query = "SELECT document FROM users WHERE id = ?1";
+        let document = change.document.as_ref();
+        let document = document.map(|change| change.of(&transaction, query, id));
+        let document = document.transpose()?;
         let enabled = transaction
             .query_row(
                 "UPDATE users SET username = coalesce(?3, username),

@@ -55,6 +55,18 @@ async fn get(server: &Server, path: &str, token: &str) -> Answer {
     call(server, "GET", path, token, &Value::Null).await
 }
 
+async fn log_out(server: &Server, account: &Account) {
+    let answer = call(
+        server,
+        "DELETE",
+        "/v2/token_auth",
+        &account.token,
+        &Value::Null,
+    )
+    .await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+}
+
 fn ids(answer: &Answer) -> Vec<String> {
     let answer = answer.json();
     let sockets = answer["data"].as_array().unwrap().iter();
@@ -224,8 +236,7 @@ async fn what_one_node_takes_away_is_gone_on_all() {
     let mut on_three = subscribed(&three, &bob).await;
     let mut stays = subscribed(&two, &other).await;
     let begin = Instant::now();
-    let answer = call(&one, "DELETE", "/v2/token_auth", &bob.token, &Value::Null).await;
-    assert_eq!(answer.status, 200, "{}", answer.text);
+    log_out(&one, &bob).await;
     for client in [&mut on_two, &mut on_three] {
         let closed = client.closed().await;
         assert_eq!(
@@ -300,15 +311,7 @@ async fn a_node_that_comes_later_learns_what_it_missed() {
     knows(&one, 1).await;
     two.signal("-9");
     two.ended().await;
-    let answer = call(
-        &one,
-        "DELETE",
-        "/v2/token_auth",
-        &account.token,
-        &Value::Null,
-    )
-    .await;
-    assert_eq!(answer.status, 200, "{}", answer.text);
+    log_out(&one, &account).await;
     let disable = json!({"data":{"enabled":false}});
     let path = format!("/v2/accounts/{B}");
     let answer = call(&one, "PATCH", &path, &master.token, &disable).await;
@@ -547,15 +550,7 @@ async fn a_shared_data_directory_shares_log_outs() {
     let two = one.beside(&[]).await;
     let mut client = subscribed(&two, &account).await;
     let begin = Instant::now();
-    let answer = call(
-        &one,
-        "DELETE",
-        "/v2/token_auth",
-        &account.token,
-        &Value::Null,
-    )
-    .await;
-    assert_eq!(answer.status, 200, "{}", answer.text);
+    log_out(&one, &account).await;
     assert_eq!(client.closed().await.code, 4401);
     assert!(begin.elapsed() < AT_ONCE, "{:?}", begin.elapsed());
 }
