@@ -35,6 +35,8 @@ use crate::telemetry::Metrics;
 const ROUTED_AT_ONCE: usize = 64;
 /// Their bytes: well below what may wait for a socket.
 const ROUTED_BYTES: usize = 256 * 1024;
+/// Sockets written to before others get their turn: some milliseconds.
+const SENT_AT_ONCE: usize = 512;
 
 /// A gateway that runs: every port is open.
 #[derive(Debug)]
@@ -249,8 +251,10 @@ async fn dispatch(
                 }
             }
             if batch.is_empty() || events >= ROUTED_AT_ONCE || bytes >= ROUTED_BYTES {
-                dispatcher.flush();
                 (events, bytes) = (0, 0);
+                while dispatcher.flush(SENT_AT_ONCE) {
+                    tokio::task::yield_now().await;
+                }
                 tokio::task::yield_now().await;
             }
         }

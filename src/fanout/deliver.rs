@@ -129,11 +129,14 @@ impl<M: Receiver> Dispatcher<M> {
         Ok(delivered)
     }
 
-    /// Sends the frames of all events since the last flush: those of one receiver together.
-    pub fn flush(&mut self) {
-        for member in self.touched.drain(..) {
+    /// Sends the frames of all events since the last flush, those of one receiver together, to so many
+    /// receivers. True: there are more.
+    pub fn flush(&mut self, most: usize) -> bool {
+        let left = self.touched.len().saturating_sub(most);
+        for member in self.touched.drain(left..) {
             member.flush();
         }
+        left > 0
     }
 }
 
