@@ -3,7 +3,7 @@
 //! - `server`: connections, bounded in number and time;
 //! - `pipeline`: one request, from its head to its answer;
 //! - `routes`: all routes on one page;
-//! - `request`, `fields`: what a resource is given;
+//! - `request`, `fields`: what a resource is given; `rules`: what is told of a broken one;
 //! - `envelope`, `page`, `fault`: what it answers, errors included;
 //! - `negotiation`, `cors`, `limits`: what is the same for all;
 //! - `state`: what all share;
@@ -26,6 +26,7 @@ mod page;
 mod pipeline;
 mod request;
 mod routes;
+mod rules;
 mod server;
 mod sockets;
 mod state;

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::fault::Fault;
 use super::request::Context;
+use super::rules;
 use crate::model::Token;
 use crate::model::clock::{iso8601, unix_now};
 
@@ -96,31 +97,17 @@ impl ApiError {
 
     /// 400: a field that must be there is not.
     pub(super) fn required(field: &str) -> Self {
-        Self::validation(
-            field,
-            "required",
-            json!({"message":"Field is required but missing","value":field}),
-        )
+        Self::validation(field, "required", rules::required(field))
     }
 
     /// 400: a field of the wrong type.
     pub(super) fn wrong_type(field: &str, expected: &str, value: &Value) -> Self {
-        let message = format!("Value did not match type(s): {expected}");
-        Self::validation(
-            field,
-            "type",
-            json!({"message":message,"target":expected,"value":value}),
-        )
+        Self::validation(field, "type", rules::wrong_type(expected, Some(value)))
     }
 
     /// 400: a value that is not one of a few.
     pub(super) fn not_one_of(field: &str, allowed: &[&str], value: &str) -> Self {
-        let details = json!({
-            "message": "Value not found in enumerated list of values",
-            "target": allowed,
-            "value": value,
-        });
-        Self::validation(field, "enum", details)
+        Self::validation(field, "enum", rules::not_one_of(allowed, value))
     }
 
     /// 400: the body is no JSON object.

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use serde_json::{Map, Value, json};
 
 use super::envelope::ApiError;
+use super::rules;
 
 /// The data of a body while it is read. Values are good only when [`Fields::done`] finds no mistake.
 #[derive(Debug)]
@@ -52,9 +53,7 @@ impl Fields {
         let text = self.text_of(field, 0..=usize::MAX, false, true)?;
         let parsed = parse(&text);
         if parsed.is_none() {
-            let message = "Value not found in enumerated list of values";
-            let details = json!({"message":message,"target":allowed,"value":text});
-            self.mistake(field, "enum", details);
+            self.mistake(field, "enum", rules::not_one_of(allowed, &text));
         }
         parsed
     }
@@ -65,7 +64,7 @@ impl Fields {
             None | Some(Value::Null) => None,
             Some(Value::Bool(flag)) => Some(*flag),
             Some(other) => {
-                let details = wrong_type("boolean", Some(other));
+                let details = rules::wrong_type("boolean", Some(other));
                 self.mistake(field, "type", details);
                 None
             }
@@ -99,10 +98,7 @@ impl Fields {
     ) -> Option<String> {
         let (rule, details) = match self.data.get(field) {
             None | Some(Value::Null) if !required => return None,
-            None | Some(Value::Null) => {
-                let message = "Field is required but missing";
-                ("required", json!({"message":message,"value":field}))
-            }
+            None | Some(Value::Null) => ("required", rules::required(field)),
             Some(Value::String(text)) => match broken_length(text, &length) {
                 None => return Some(text.clone()),
                 Some((rule, most, message)) if shown => {
@@ -111,18 +107,10 @@ impl Fields {
                 }
                 Some((rule, most, message)) => (rule, json!({"message":message,"target":most})),
             },
-            Some(other) => ("type", wrong_type("string", shown.then_some(other))),
+            Some(other) => ("type", rules::wrong_type("string", shown.then_some(other))),
         };
         self.mistake(field, rule, details);
         None
-    }
-}
-
-fn wrong_type(expected: &str, value: Option<&Value>) -> Value {
-    let message = format!("Value did not match type(s): {expected}");
-    match value {
-        Some(value) => json!({"message":message,"target":expected,"value":value}),
-        None => json!({"message":message,"target":expected}),
     }
 }
 

@@ -17,6 +17,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use super::close::CloseReason;
 use super::frame::Frame as Out;
 use super::inbound::{Fault, Inbound, Message};
+use super::linger;
 use super::listen::Boxed;
 use super::registry::{Handle, Registry};
 use super::sentry;
@@ -34,8 +35,6 @@ use crate::telemetry::Metrics;
 
 /// How long a client may take to read what waits and to answer a close.
 const FAREWELL: Duration = Duration::from_secs(4);
-/// A peer that sends more than this after our last word is cut.
-const MOST_AFTER_CLOSE: usize = 16 * 1024 * 1024;
 
 /// What all sockets share.
 #[derive(Debug)]
@@ -392,7 +391,7 @@ impl Connection {
         }
         self.wire.shutdown(handle.stream.as_ref()).await?;
         let mut seen = 0;
-        while seen < MOST_AFTER_CLOSE {
+        while seen < linger::MOST {
             let (wire, mut forget) = (&mut self.wire, |_: &mut [u8]| ());
             let happened = poll_fn(|context| {
                 wire.poll(

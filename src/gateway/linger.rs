@@ -6,7 +6,7 @@ use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// A peer that sends more than this after our last word is cut.
-const MOST: usize = 16 * 1024 * 1024;
+pub(super) const MOST: usize = 16 * 1024 * 1024;
 
 /// Says that nothing more comes, then reads and forgets until the peer ends. The caller sets a
 /// time limit.
@@ -15,8 +15,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     stream.shutdown().await?;
-    // Not in the future itself: every socket's task would be larger by it.
-    let mut scrap = vec![0; 1024];
+    let mut scrap = [0; 1024];
     let mut seen = 0;
     while seen < MOST {
         match stream.read(&mut scrap).await? {

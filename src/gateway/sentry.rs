@@ -7,6 +7,7 @@ use super::close::CloseReason;
 use super::connection::Shared;
 use super::registry::Handle;
 use crate::auth::Authority;
+use crate::catalogue::Account;
 use crate::model::clock::unix_now;
 use crate::session::{Close, Listing};
 
@@ -39,7 +40,7 @@ fn fault(authority: &Authority, listing: &Listing) -> Option<Close> {
         Ok(identity) => identity,
         Err(error) => return Some(Close::Revoked(error.to_string())),
     };
-    let same = |account: &crate::catalogue::Account| {
+    let same = |account: &Account| {
         authority
             .subscriber(&identity, account.scope.as_str())
             .as_ref()

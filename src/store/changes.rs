@@ -145,9 +145,11 @@ impl Store {
 
     /// Accounts and users that are no more, by their ids.
     pub(super) fn gone(&self) -> Result<HashSet<String>, StoreError> {
-        let changes = self.all_news()?.changes.into_iter();
-        let gone = changes.filter(|change| change.state.deleted);
-        Ok(gone.map(|change| change.id).collect())
+        let mut query = self
+            .connection
+            .prepare("SELECT id FROM changes WHERE state ->> 'deleted'")?;
+        let rows = query.query_map([], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// Takes over what another node tells, as far as it is newer than what is known here and about
