@@ -87,6 +87,11 @@ async fn a_client_that_has_its_reply_misses_nothing() {
     let account = server.account(A).await;
     let publisher = Publisher::connect(&vhost.url).await;
     publisher.declare("callevt").await;
+    // Who subscribes before the broker is there is bound when it comes.
+    until("the source is there", async || {
+        (server.get("/readyz").await.status == 200).then_some(())
+    })
+    .await;
     for number in 0..20 {
         let mut client = server.client().await;
         client.subscribe(&account, "call.CHANNEL_CREATE.*").await;
