@@ -317,19 +317,21 @@ impl Connection {
             metrics.request(done.outcome.label());
         }
         self.unbind(&done.unbind);
-        if let Some(reply) = done.reply {
-            self.handle.send(Out::from(reply));
-        }
-        // After the reply, without a pause: no event comes before it, and none is missed.
-        for subscription in &done.bind {
-            self.shared.index.bind(subscription, self.handle.clone());
-        }
-        self.shared
-            .metrics
-            .subscriptions
-            .inc_by(count(done.bind.len()));
-        if done.relist {
-            self.handle.relist(self.session.listing());
+        let (shared, handle) = (&self.shared, &self.handle);
+        let listing = done.relist.then(|| self.session.listing());
+        let bind = || {
+            for subscription in &done.bind {
+                shared.index.bind(subscription, handle.clone());
+            }
+            shared.metrics.subscriptions.inc_by(count(done.bind.len()));
+            if let Some(listing) = listing {
+                handle.relist(listing);
+            }
+        };
+        match done.reply {
+            // No event comes before the reply, and whoever has read it misses none.
+            Some(reply) => handle.send_with(&Out::from(reply), bind),
+            None => bind(),
         }
         self.release(done.unbind);
         done.close

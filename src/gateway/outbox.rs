@@ -32,6 +32,8 @@ struct Queue {
     closed: bool,
     /// Since when the kernel has taken nothing: the socket's task waits for it.
     stuck: Option<Instant>,
+    /// Nothing goes out for now.
+    held: bool,
     /// Event frames thrown away.
     lost: u64,
 }
@@ -98,6 +100,17 @@ impl Outbox {
         }
     }
 
+    /// From here until [`Outbox::release`] nothing is written. Only the socket's task may do so, and
+    /// not wait meanwhile.
+    pub(super) fn hold(&self) {
+        self.lock().held = true;
+    }
+
+    /// Ends [`Outbox::hold`]. What was pushed since waits for a write.
+    pub(super) fn release(&self) {
+        self.lock().held = false;
+    }
+
     /// Writes what waits with `write`, which gets many frames at a time and must not block. Unless
     /// `task`, a queue whose task waits for the kernel is left to it.
     pub(super) fn write(
@@ -107,7 +120,7 @@ impl Outbox {
     ) -> io::Result<Written> {
         let mut queue = self.lock();
         let mut done = Written::default();
-        if queue.stuck.is_some() && !task {
+        if queue.held || queue.stuck.is_some() && !task {
             return Ok(done);
         }
         while !queue.frames.is_empty() {

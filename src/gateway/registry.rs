@@ -110,6 +110,17 @@ impl Handle {
         }
     }
 
+    /// Sends a frame whose reader may count on what `before` does, although events that come of it
+    /// must not overtake the frame. Only for the socket's task.
+    pub(super) fn send_with(&self, frame: &Frame, before: impl FnOnce()) {
+        self.outbox.hold();
+        self.push(frame, None);
+        before();
+        self.outbox.release();
+        // Also what others came to write meanwhile, in vain.
+        self.write();
+    }
+
     /// True when the frame waits for [`Handle::write`]. A socket for which too much waits is closed
     /// with 1008, never silently skipped.
     fn push(&self, frame: &Frame, received: Option<Instant>) -> bool {
@@ -239,6 +250,45 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_a_frame_promises_is_done_before_it_can_be_read() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (client, (stream, source)) = (client.expect("connects"), accepted.expect("accepts"));
+        let id = SessionId::new("held");
+        let handle = Arc::new(Handle::new(
+            id,
+            source,
+            0,
+            Some(stream),
+            1 << 20,
+            Arc::default(),
+        ));
+        let (reply, event) = (
+            Frame::from("reply".to_owned()),
+            Frame::from("event".to_owned()),
+        );
+        // Pushed, and its writer comes while nothing may go out.
+        assert!(handle.offer(&event, Instant::now()));
+        handle.send_with(&reply, || {
+            handle.offer(&event, Instant::now());
+            handle.flush();
+            handle.send(reply.clone());
+            let nothing = client.try_read(&mut [0; 9]);
+            assert!(nothing.is_err(), "{nothing:?} is read already");
+        });
+        let expected = [&event, &reply, &event, &reply]
+            .map(|frame| frame.as_slice())
+            .concat();
+        let mut read = vec![0; expected.len()];
+        client.readable().await.expect("readable");
+        assert_eq!(client.try_read(&mut read).expect("bytes"), expected.len());
+        assert_eq!(read, expected);
+    }
 
     #[test]
     fn who_comes_during_a_stop_is_closed_for_the_same_reason() {
