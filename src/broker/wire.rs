@@ -134,8 +134,8 @@ impl Wire {
             AMQPValue::LongLongInt(max_bytes),
         );
         let options = QueueDeclareOptions {
+            // It goes with the connection, but not when its consumer pauses.
             exclusive: true,
-            auto_delete: true,
             ..QueueDeclareOptions::default()
         };
         let declaring = channel.queue_declare(queue.clone(), options, arguments);

@@ -1,8 +1,8 @@
-//! The queue between a source and the dispatcher, bounded in bytes. A source that finds it full
-//! decides: the bus refuses the publisher, RabbitMQ's reader drops and counts.
+//! The queue between a source and the dispatcher, bounded in bytes. When it is full the bus refuses the
+//! publisher, and RabbitMQ's reader asks for no more until it is empty again.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
@@ -17,6 +17,7 @@ const OVERHEAD: usize = 128;
 pub struct Ingress {
     queue: Mutex<Queue>,
     ready: Notify,
+    taken: Notify,
     max_bytes: usize,
     metrics: Arc<Metrics>,
 }
@@ -37,25 +38,50 @@ impl Ingress {
         Self {
             queue: Mutex::default(),
             ready: Notify::new(),
+            taken: Notify::new(),
             max_bytes,
             metrics,
         }
     }
 
-    /// Appends an event. Never waits.
+    /// Appends an event, unless that would be too much. Never waits.
     pub fn push(&self, event: Event) -> Result<(), Full> {
-        let cost = event.body.len() + event.routing_key.len() + OVERHEAD;
         {
-            let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-            if queue.bytes + cost > self.max_bytes {
+            let mut queue = self.lock();
+            if queue.bytes + cost(&event) > self.max_bytes {
                 return Err(Full);
             }
-            queue.bytes += cost;
-            queue.events.push_back(event);
+            queue.append(event);
         }
+        self.added();
+        Ok(())
+    }
+
+    /// Appends an event that is there already, whatever waits. True: no more should be asked for.
+    pub fn append(&self, event: Event) -> bool {
+        let full = {
+            let mut queue = self.lock();
+            queue.append(event);
+            queue.bytes > self.max_bytes
+        };
+        self.added();
+        full
+    }
+
+    fn added(&self) {
         self.metrics.events_received.inc();
         self.ready.notify_one();
-        Ok(())
+    }
+
+    /// Waits until there is room again. For one caller.
+    pub async fn has_room(&self) {
+        while self.lock().bytes > self.max_bytes {
+            self.taken.notified().await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Swaps everything that waits into `batch` (which must be empty); waits until there is
@@ -63,13 +89,14 @@ impl Ingress {
     pub async fn take(&self, batch: &mut VecDeque<Event>) {
         loop {
             {
-                let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut queue = self.lock();
                 if !queue.events.is_empty() {
                     std::mem::swap(&mut queue.events, batch);
                     self.metrics
                         .ingress_bytes
                         .set(i64::try_from(queue.bytes).unwrap_or(i64::MAX));
                     queue.bytes = 0;
+                    self.taken.notify_one();
                     return;
                 }
             }
@@ -77,6 +104,17 @@ impl Ingress {
             self.ready.notified().await;
         }
     }
+}
+
+impl Queue {
+    fn append(&mut self, event: Event) {
+        self.bytes += cost(&event);
+        self.events.push_back(event);
+    }
+}
+
+fn cost(event: &Event) -> usize {
+    event.body.len() + event.routing_key.len() + OVERHEAD
 }
 
 #[cfg(test)]
@@ -100,10 +138,12 @@ mod tests {
             ingress.push(event(body)).expect("room");
         }
         assert!(ingress.push(event("4")).is_err());
+        assert!(ingress.append(event("4")), "taken, but no more");
         let mut batch = VecDeque::new();
         ingress.take(&mut batch).await;
         let bodies: Vec<_> = batch.drain(..).map(|event| event.body).collect();
-        assert_eq!(bodies, ["1", "2", "3"]);
+        assert_eq!(bodies, ["1", "2", "3", "4"]);
+        ingress.has_room().await;
         ingress.push(event("5")).expect("room again");
     }
 }

@@ -149,7 +149,7 @@ async fn exchanges_and_queue_are_declared_as_they_must_be() {
         .find(|line| line.starts_with("blackhole-"))
         .unwrap();
     assert!(line.starts_with("blackhole-blackhole@test-"), "{line}");
-    assert!(line.contains("false\ttrue\ttrue"), "{line}");
+    assert!(line.contains("false\tfalse\ttrue"), "{line}");
     assert!(
         line.contains("x-max-length-bytes") && !line.contains("\"x-max-length\""),
         "{line}"

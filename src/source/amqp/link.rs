@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use futures_util::StreamExt;
 use lapin::message::Delivery;
-use lapin::options::{QueueBindOptions, QueueDeleteOptions};
+use lapin::options::{BasicCancelOptions, QueueBindOptions, QueueDeleteOptions};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Consumer};
 use tokio::sync::oneshot;
@@ -117,6 +117,8 @@ impl Link {
         let (ended, lost) = oneshot::channel();
         let exchanges = self.catalogue.exchanges();
         let reader = Reader {
+            channel: self.consuming.clone(),
+            queue: self.queue.clone(),
             names: exchanges
                 .map(|name| (name.to_owned(), Arc::from(name)))
                 .collect(),
@@ -165,8 +167,11 @@ impl Drop for Link {
     }
 }
 
-/// Moves deliveries into the ingress.
+/// Moves deliveries into the ingress. While too much waits there it does not consume, and events wait in
+/// our queue on the broker.
 struct Reader {
+    channel: Channel,
+    queue: ShortString,
     /// Shared texts of the exchanges that events usually come from.
     names: HashMap<String, Arc<str>>,
     ingress: Arc<Ingress>,
@@ -176,23 +181,50 @@ struct Reader {
 
 impl Reader {
     async fn run(self, mut consumer: Consumer) -> String {
+        loop {
+            if let Some(reason) = self.drain(consumer).await {
+                return reason;
+            }
+            self.ingress.has_room().await;
+            consumer = match consume(&self.channel, self.queue.clone()).await {
+                Ok(consumer) => consumer,
+                Err(reason) => return reason,
+            };
+        }
+    }
+
+    /// Takes what comes, until the consumer ends: `None` when that was our wish.
+    async fn drain(&self, mut consumer: Consumer) -> Option<String> {
+        let mut paused = false;
         while let Some(delivery) = consumer.next().await {
-            match delivery {
+            let full = match delivery {
                 Ok(delivery) => self.accept(delivery),
-                Err(error) => return text(error),
+                Err(error) => return Some(text(error)),
+            };
+            if full && !paused {
+                paused = true;
+                self.metrics.source_paused.inc();
+                let (tag, options) = (consumer.tag(), BasicCancelOptions::default());
+                if let Err(error) = self.channel.basic_cancel(tag, options).await {
+                    return Some(text(error));
+                }
             }
             // The stream is always ready under load; let the dispatcher run as well.
             tokio::task::coop::consume_budget().await;
         }
-        "the broker ended the consumer".into()
+        (!paused).then(|| "the broker ended the consumer".into())
     }
 
-    fn accept(&self, delivery: Delivery) {
+    /// True: too much waits to be routed.
+    fn accept(&self, delivery: Delivery) -> bool {
         let received = Instant::now();
         let (from, routing_key) = (delivery.exchange.clone(), delivery.routing_key.clone());
         let body = match read(delivery, self.max_bytes) {
             Ok(body) => body,
-            Err(reason) => return self.metrics.event_dropped(reason),
+            Err(reason) => {
+                self.metrics.event_dropped(reason);
+                return false;
+            }
         };
         let exchange = self.names.get(from.as_str());
         let event = Event {
@@ -203,8 +235,6 @@ impl Reader {
             body,
             received,
         };
-        if self.ingress.push(event).is_err() {
-            self.metrics.event_dropped("ingress_full");
-        }
+        self.ingress.append(event)
     }
 }
