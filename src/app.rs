@@ -20,7 +20,8 @@ use crate::catalogue::Catalogue;
 use crate::cluster::{Cluster, ClusterSettings};
 use crate::fanout::Dispatcher;
 use crate::gateway::{
-    CloseReason, Handle, Registry, Shared, Transport, bind, keep_watch, serve, server_config,
+    CloseReason, Handle, Registry, Room, Shared, Transport, bind, keep_watch, keep_within, serve,
+    server_config,
 };
 use crate::index::Index;
 use crate::node::Node;
@@ -112,24 +113,38 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         ping: settings.socket.ping_interval,
         kazoo_listing: settings.kazoo_listing,
     };
+    let room = Arc::new(Room::new(
+        settings.socket.max_waiting_bytes,
+        settings.socket.max_waiting_bytes_in_all,
+        metrics.clone(),
+    ));
     let shared = Arc::new(Shared {
         registry: Arc::new(Registry::default()),
         index: Arc::new(Index::default()),
         catalogue: catalogue.clone(),
         authority: Arc::new(Authority::new(store.live(), issuers)),
         source: Arc::new(source),
+        room: room.clone(),
+        quotas: Arc::default(),
         metrics: metrics.clone(),
         settings: settings.socket,
         limits: Arc::new(limits),
     });
     tokio::spawn(keep_watch(shared.clone()));
+    tokio::spawn(keep_within(shared.clone()));
     let node = Node::new(settings.node.clone(), shared.clone(), store.clone()).await;
     let node = Arc::new(node);
     let cluster = cluster_settings.map_or_else(Cluster::alone, |settings| {
         Cluster::start(settings, node.clone(), shared.metrics.clone())
     });
     tokio::spawn(tell(news, cluster.clone()));
-    let dispatcher = tokio::spawn(dispatch(catalogue, shared.index.clone(), ingress, metrics));
+    let dispatcher = tokio::spawn(dispatch(
+        catalogue,
+        shared.index.clone(),
+        ingress,
+        room,
+        metrics,
+    ));
 
     let tasks = TaskTracker::new();
     let stop = CancellationToken::new();
@@ -225,6 +240,7 @@ async fn dispatch(
     catalogue: Arc<Catalogue>,
     index: Arc<Index<Arc<Handle>>>,
     ingress: Arc<Ingress>,
+    room: Arc<Room>,
     metrics: Arc<Metrics>,
 ) {
     let mut dispatcher = Dispatcher::new(catalogue, index);
@@ -256,6 +272,8 @@ async fn dispatch(
                     tokio::task::yield_now().await;
                 }
                 tokio::task::yield_now().await;
+                // Out of budget as a whole, and not for one: only then does the source wait.
+                room.within().await;
             }
         }
     }

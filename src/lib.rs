@@ -32,8 +32,8 @@
 //! 2. `session/machine.rs` runs the checks in the protocol's order. Where the answer lies outside it
 //!    returns a [`session::Step`]: the token ([`auth::Authority`]), the account, the broker's binding.
 //! 3. [`catalogue`] turns the client binding into subscription keys and AMQP bindings.
-//! 4. [`source`] binds on the broker; then the reply is queued; then [`index`] binds, the last two
-//!    without a pause between.
+//! 4. [`source`] binds on the broker; then the reply is queued and held back; then [`index`] binds; then
+//!    the reply goes out.
 //!
 //! # Invariants
 //!
@@ -41,7 +41,8 @@
 //! - Nobody waits for a slow socket but its own task: whoever else writes to it never blocks.
 //! - An event's body is normalised and serialised once; one frame serves a whole group.
 //! - No event reaches a group of another account.
-//! - A reply precedes every event that its subscription causes.
+//! - A reply precedes every event that its subscription causes, and whoever has read it misses none.
+//! - Whatever waits is bounded in bytes: for each socket, for all sockets, for the dispatcher.
 //! - Tokens reach no log, no error and no listing.
 //! - Every dropped event is counted with its reason.
 

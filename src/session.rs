@@ -11,4 +11,4 @@ mod table;
 mod wire;
 
 pub use machine::Session;
-pub use step::{Close, Done, Frame, Limits, Listing, Outcome, Step, Tick};
+pub use step::{Close, Denied, Done, Frame, Limits, Listing, Outcome, Step, Tick};

@@ -6,6 +6,7 @@
 //! - `units`: durations and sizes as people write them.
 
 mod layers;
+mod memory;
 mod table;
 mod units;
 
@@ -109,8 +110,18 @@ pub struct SocketSettings {
     pub rate_per_second: u32,
     /// Bytes that may wait for one socket.
     pub max_waiting_bytes: usize,
+    /// Bytes that may wait for all sockets.
+    pub max_waiting_bytes_in_all: usize,
+    /// Open sockets in all.
+    pub max_open: usize,
+    /// Open sockets of one account.
+    pub max_per_account: usize,
     /// Pairs of client binding and subscription key.
     pub max_subscriptions: usize,
+    /// The same of all sockets of one account.
+    pub max_subscriptions_per_account: usize,
+    /// Different subscriptions on this node.
+    pub max_groups: usize,
     /// Origins allowed beside the same host, none and localhost; `*` allows all.
     pub origins: Vec<String>,
 }
@@ -234,7 +245,15 @@ impl SocketSettings {
             rate_burst: layers.parsed("socket.rate_burst"),
             rate_per_second: layers.parsed("socket.rate_per_second"),
             max_waiting_bytes: layers.size("socket.max_waiting_bytes"),
+            max_waiting_bytes_in_all: match layers.text("socket.max_waiting_bytes_in_all") {
+                Some("auto") => memory::total() / 4,
+                _ => layers.size("socket.max_waiting_bytes_in_all"),
+            },
+            max_open: layers.parsed("socket.max_open"),
+            max_per_account: layers.parsed("socket.max_per_account"),
             max_subscriptions: layers.parsed("socket.max_subscriptions"),
+            max_subscriptions_per_account: layers.parsed("socket.max_subscriptions_per_account"),
+            max_groups: layers.parsed("socket.max_groups"),
             origins: list(layers.text("socket.origins")),
         }
     }

@@ -10,8 +10,11 @@ use crate::app::{self, Running};
 use crate::auth::NewToken;
 use crate::entropy::random_id;
 use crate::model::clock::unix_now;
-use crate::settings::Settings;
+use crate::settings::{Settings, SocketSettings};
 use crate::telemetry::logging;
+
+/// Open files that are no sockets of clients: the database, the broker, HTTP.
+const OTHER_FILES: u64 = 1024 + 256;
 
 pub(super) fn run(settings: Settings) -> anyhow::Result<()> {
     logging::start(&settings.log_level, settings.log_format);
@@ -21,11 +24,14 @@ pub(super) fn run(settings: Settings) -> anyhow::Result<()> {
     runtime.block_on(serve(settings))
 }
 
-async fn serve(settings: Settings) -> anyhow::Result<()> {
+async fn serve(mut settings: Settings) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("no signal handler")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("no signal handler")?;
     // A socket is a file descriptor; the usual soft limit of 1024 is soon reached.
     let files = rlimit::increase_nofile_limit(u64::MAX).unwrap_or_default();
+    let fit = usize::try_from(files.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX);
+    settings.socket.max_open = settings.socket.max_open.min(fit.max(1));
+    let limits = limits(&settings.socket, files);
     let source = if settings.amqp.is_some() {
         "RabbitMQ"
     } else {
@@ -35,7 +41,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let ttl = settings.token_ttl.as_secs();
     let mut running = app::start(settings).await?;
     greet(&running, source, development);
-    line(&format!("  open files: at most {files}"));
+    line(&limits);
     introduce(&running, ttl);
     tokio::select! {
         _ = terminate.recv() => {}
@@ -47,6 +53,41 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         () = running.stop() => Ok(()),
         _ = terminate.recv() => anyhow::bail!("stopped at once by a second signal"),
         _ = interrupt.recv() => anyhow::bail!("stopped at once by a second signal"),
+    }
+}
+
+/// The limits in force.
+fn limits(socket: &SocketSettings, files: u64) -> String {
+    let SocketSettings {
+        max_open,
+        max_per_address,
+        max_per_account,
+        max_subscriptions,
+        max_subscriptions_per_account,
+        max_groups,
+        rate_burst,
+        rate_per_second,
+        max_waiting_bytes,
+        max_waiting_bytes_in_all,
+        ..
+    } = socket;
+    let size = |bytes: &usize| mebibytes(*bytes);
+    format!(
+        "  at most:\n  \
+         - sockets        {max_open} in all ({files} open files), {max_per_address} of an address, {max_per_account} of an account\n  \
+         - subscriptions  {max_subscriptions} of a socket, {max_subscriptions_per_account} of an account, {max_groups} different ones\n  \
+         - messages       {rate_burst} at once of a socket, then {rate_per_second} a second\n  \
+         - waiting        {} for a socket, {} for all",
+        size(max_waiting_bytes),
+        size(max_waiting_bytes_in_all),
+    )
+}
+
+fn mebibytes(bytes: usize) -> String {
+    if bytes < 1 << 20 {
+        format!("{} KiB", bytes >> 10)
+    } else {
+        format!("{} MiB", bytes >> 20)
     }
 }
 

@@ -17,6 +17,12 @@ pub enum CloseReason {
     Session(Close),
     /// More bytes waited for it than may.
     SlowConsumer(usize),
+    /// It had most waiting, so many bytes, when too much waited for all sockets.
+    OverBudget(usize),
+    /// So many sockets are open already, on this node.
+    Full(usize),
+    /// So many sockets are open already, of its account.
+    AccountFull(usize),
     /// One write took too long.
     WriteTimeout,
     /// The client broke the websocket protocol.
@@ -47,12 +53,26 @@ impl CloseReason {
             Self::Session(Close::AccessChanged) => "access_changed",
             Self::Administrator => "administrator",
             Self::SlowConsumer(_) => "slow_consumer",
+            Self::OverBudget(_) => "over_budget",
+            Self::Full(_) => "full",
+            Self::AccountFull(_) => "account_full",
             Self::WriteTimeout => "write_timeout",
             Self::Protocol(_) => "protocol",
             Self::Utf8 => "utf8",
             Self::TooLong(_) => "too_long",
             Self::GoingAway => "going_away",
             Self::Restart => "restart",
+        }
+    }
+
+    /// The limit that was reached, if that is why.
+    pub(super) fn limit(&self) -> Option<&'static str> {
+        match self {
+            Self::SlowConsumer(_) => Some("waiting_bytes"),
+            Self::OverBudget(_) => Some("waiting_bytes_in_all"),
+            Self::Full(_) => Some("sockets"),
+            Self::AccountFull(_) => Some("sockets_of_account"),
+            _ => None,
         }
     }
 
@@ -81,7 +101,14 @@ impl CloseReason {
                 (1008, "access to an account changed: subscribe again".into())
             }
             Self::Administrator => (1008, "closed by an administrator".into()),
-            Self::SlowConsumer(bytes) => (1008, format!("slow consumer: {bytes} bytes waiting")),
+            Self::SlowConsumer(bytes) | Self::OverBudget(bytes) => {
+                (1008, format!("slow consumer: {bytes} bytes waiting"))
+            }
+            Self::Full(most) => (1013, format!("the gateway is full: at most {most} sockets")),
+            Self::AccountFull(most) => (
+                1013,
+                format!("too many sockets: at most {most} for an account"),
+            ),
             Self::WriteTimeout => (1008, "slow consumer: a write took too long".into()),
             Self::Protocol(error) => (1002, error.clone()),
             Self::Utf8 => (1007, "text is not UTF-8".into()),
@@ -123,6 +150,8 @@ mod tests {
             CloseReason::Session(Close::Revoked(why)),
             CloseReason::Session(Close::AccessChanged),
             CloseReason::SlowConsumer(7),
+            CloseReason::Full(7),
+            CloseReason::AccountFull(7),
             CloseReason::WriteTimeout,
             CloseReason::Protocol("Reserved bits are non-zero".into()),
             CloseReason::Utf8,
@@ -134,6 +163,7 @@ mod tests {
         for reason in &all {
             match reason {
                 CloseReason::Client | CloseReason::Session(Close::Dead) => panic!("nobody listens"),
+                CloseReason::OverBudget(_) => panic!("told as a slow consumer"),
                 CloseReason::Session(
                     Close::Login(_)
                     | Close::Rate
@@ -143,6 +173,8 @@ mod tests {
                     | Close::AccessChanged,
                 )
                 | CloseReason::SlowConsumer(_)
+                | CloseReason::Full(_)
+                | CloseReason::AccountFull(_)
                 | CloseReason::WriteTimeout
                 | CloseReason::Protocol(_)
                 | CloseReason::Utf8

@@ -19,16 +19,18 @@ use super::frame::Frame as Out;
 use super::inbound::{Fault, Inbound, Message};
 use super::linger;
 use super::listen::Boxed;
+use super::quota::{Quotas, Share};
 use super::registry::{Handle, Registry};
+use super::room::Room;
 use super::sentry;
 use super::wire::{Happened, Stream, Wire};
 use crate::auth::Authority;
 use crate::catalogue::{BrokerBinding, Catalogue, Subscription};
 use crate::entropy::random_id;
 use crate::index::Index;
-use crate::model::SessionId;
 use crate::model::clock::unix_now;
-use crate::session::{Close, Done, Frame, Limits, Outcome, Session, Step, Tick};
+use crate::model::{AccountId, SessionId};
+use crate::session::{Close, Denied, Done, Frame, Limits, Outcome, Session, Step, Tick};
 use crate::settings::SocketSettings;
 use crate::source::{Source, SourceError};
 use crate::telemetry::Metrics;
@@ -49,6 +51,10 @@ pub struct Shared {
     pub authority: Arc<Authority>,
     /// Where events come from.
     pub source: Arc<Source>,
+    /// How much may wait to be written.
+    pub room: Arc<Room>,
+    /// How much each account has.
+    pub quotas: Arc<Quotas>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Limits of the socket itself.
@@ -71,9 +77,12 @@ pub(super) fn serve(
         source,
         unix_now(),
         plain,
-        shared.settings.max_waiting_bytes,
-        shared.metrics.clone(),
+        shared.room.clone(),
     ));
+    let most = shared.settings.max_open;
+    if shared.registry.len() >= most {
+        handle.close(CloseReason::Full(most));
+    }
     shared.registry.add(handle.clone());
     let (catalogue, limits) = (shared.catalogue.clone(), shared.limits.clone());
     let mut connection = Connection {
@@ -85,6 +94,7 @@ pub(super) fn serve(
         session: Session::new(id, catalogue, limits, Instant::now()),
         handle,
         shared,
+        share: None,
     };
     connection.feed(&mut read.to_vec());
     drop(read);
@@ -107,6 +117,8 @@ struct Connection {
     session: Session,
     handle: Arc<Handle>,
     shared: Arc<Shared>,
+    /// Its part of what its account has, from the first good token on.
+    share: Option<Share>,
 }
 
 impl Connection {
@@ -255,15 +267,17 @@ impl Connection {
                         .authority
                         .verify(&token, unix)
                         .map_err(|error| error.to_string());
+                    if let Ok(identity) = &verdict {
+                        self.count_in(&identity.account)?;
+                    }
                     self.session.on_identity(verdict, now, unix)
                 }
                 Step::Authorise(identity, account) => self
                     .session
                     .on_access(self.shared.authority.subscriber(&identity, &account)),
                 Step::Listen(bindings) => {
-                    let made = self.listen(bindings).await?;
-                    self.session
-                        .on_listening(made.map_err(|error| error.told()))
+                    let verdict = self.subscribe(bindings).await?;
+                    self.session.on_listening(verdict)
                 }
                 Step::Done(done) => {
                     let relisted = done.relist;
@@ -275,6 +289,59 @@ impl Connection {
                     return Ok(());
                 }
             };
+        }
+    }
+
+    /// A good token of this account: from the first one on the socket is one of the account's.
+    fn count_in(&mut self, account: &AccountId) -> Result<(), CloseReason> {
+        let share = self.share.as_ref();
+        let counted = share.is_some_and(|share| share.account() == account);
+        if counted || self.session.is_logged_in() {
+            return Ok(());
+        }
+        let most = self.shared.settings.max_per_account;
+        let share = self.shared.quotas.enter(account, most);
+        self.share = Some(share.ok_or(CloseReason::AccountFull(most))?);
+        Ok(())
+    }
+
+    /// Room for new subscriptions, and their events from the source.
+    async fn subscribe(
+        &mut self,
+        bindings: Vec<BrokerBinding>,
+    ) -> Result<Result<(), Denied>, CloseReason> {
+        let limited = |limit, error| Denied {
+            outcome: Outcome::Limited(limit),
+            error,
+        };
+        let settings = &self.shared.settings;
+        let most = settings.max_groups;
+        if self.shared.index.groups() + bindings.len() > most {
+            let error = format!("too many different subscriptions: at most {most} on this node");
+            return Ok(Err(limited("groups", error)));
+        }
+        let (count, most) = (bindings.len(), settings.max_subscriptions_per_account);
+        if !self
+            .share
+            .as_mut()
+            .is_some_and(|share| share.take(count, most))
+        {
+            let error = format!("too many subscriptions: at most {most} for an account");
+            return Ok(Err(limited("subscriptions_of_account", error)));
+        }
+        let made = self.listen(bindings).await?;
+        Ok(made.map_err(|error| {
+            self.give_back(count);
+            Denied {
+                outcome: Outcome::Source,
+                error: error.told(),
+            }
+        }))
+    }
+
+    fn give_back(&mut self, subscriptions: usize) {
+        if let Some(share) = &mut self.share {
+            share.give_back(subscriptions);
         }
     }
 
@@ -315,6 +382,9 @@ impl Connection {
         let metrics = &self.shared.metrics;
         if done.outcome != Outcome::None {
             metrics.request(done.outcome.label());
+        }
+        if let Some(limit) = done.outcome.limit() {
+            metrics.limit_reached(limit);
         }
         self.unbind(&done.unbind);
         let (shared, handle) = (&self.shared, &self.handle);
@@ -437,7 +507,8 @@ impl Connection {
         self.release(subscriptions);
     }
 
-    fn unbind(&self, subscriptions: &[Subscription]) {
+    fn unbind(&mut self, subscriptions: &[Subscription]) {
+        self.give_back(subscriptions.len());
         for subscription in subscriptions {
             self.shared.index.unbind(subscription, &self.handle.id);
         }

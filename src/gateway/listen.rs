@@ -10,6 +10,8 @@ use std::time::Duration;
 use bytes::BytesMut;
 use prometheus_client::metrics::gauge::Gauge;
 use rustls::ServerConfig;
+#[cfg(target_os = "linux")]
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep, timeout_at};
@@ -24,6 +26,10 @@ use super::handshake::{self, Gate, Refusal};
 use super::wire::Stream;
 
 const BACKLOG: u32 = 4096;
+/// Bytes that the kernel takes before the network does: the rest waits here, where it is bounded and
+/// seen. The kernel alone would take up to 4 MiB for a client that does not read.
+#[cfg(target_os = "linux")]
+const MOST_UNSENT: u32 = 256 * 1024;
 /// Pause after an error of accept itself, such as too many open files.
 const RECOVER: Duration = Duration::from_millis(500);
 
@@ -103,6 +109,9 @@ async fn serve_one(
 ) {
     // Frames are gathered by us; the kernel shall not wait for more.
     let _ = stream.set_nodelay(true);
+    // Where it is not supported, a slow reader is noticed later.
+    #[cfg(target_os = "linux")]
+    let _ = SockRef::from(&stream).set_tcp_notsent_lowat(MOST_UNSENT);
     let visitor = Visitor {
         peer,
         transport: transport.name(),
@@ -126,11 +135,17 @@ async fn serve_one(
             } = visitor;
             let reason = connection::serve(stream, read, peer, shared).await;
             metrics.socket_closed(reason.label());
+            if let Some(limit) = reason.limit() {
+                metrics.limit_reached(limit);
+            }
             tracing::debug!(reason = reason.label(), "socket closed");
         }
         Err(reason) => {
             tracing::debug!(reason, "handshake refused");
             metrics.handshake_refused(reason);
+            if reason == Refusal::TooManySockets.label() {
+                metrics.limit_reached("sockets_of_address");
+            }
         }
     }
 }

@@ -4,10 +4,11 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::frame::Frame;
+use super::room::Room;
 
 /// Counted for each frame beyond its bytes.
 const OVERHEAD: usize = 64;
@@ -20,7 +21,7 @@ const GATHER: usize = 64;
 #[derive(Debug)]
 pub(super) struct Outbox {
     queue: Mutex<Queue>,
-    max_bytes: usize,
+    room: Arc<Room>,
 }
 
 #[derive(Debug, Default)]
@@ -36,6 +37,8 @@ struct Queue {
     held: bool,
     /// Event frames thrown away.
     lost: u64,
+    /// What of the bytes the room counts: what the kernel did not take.
+    debt: usize,
 }
 
 /// A frame that waits.
@@ -71,10 +74,10 @@ pub(super) struct Written {
 }
 
 impl Outbox {
-    pub(super) fn new(max_bytes: usize) -> Self {
+    pub(super) fn new(room: Arc<Room>) -> Self {
         Self {
             queue: Mutex::default(),
-            max_bytes,
+            room,
         }
     }
 
@@ -88,11 +91,12 @@ impl Outbox {
         }
         let bytes = queue.bytes + cost;
         // A single frame always fits: whoever reads at all can be sent the largest event.
-        if bytes > self.max_bytes && queue.bytes > 0 {
+        if bytes > self.room.each && queue.bytes > 0 {
             return Pushed::Full(bytes);
         }
         queue.bytes = bytes;
         queue.frames.push_back(Waiting { frame, received });
+        queue.settle(&self.room);
         if queue.frames.len() == 1 {
             Pushed::First
         } else {
@@ -135,6 +139,7 @@ impl Outbox {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     queue.stuck.get_or_insert_with(Instant::now);
                     done.stuck = true;
+                    queue.settle(&self.room);
                     return Ok(done);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -145,6 +150,7 @@ impl Outbox {
             queue.frames = VecDeque::new();
         }
         queue.stuck = None;
+        queue.settle(&self.room);
         Ok(done)
     }
 
@@ -177,6 +183,7 @@ impl Outbox {
         }));
         queue.bytes = queue.frames.iter().map(Waiting::cost).sum();
         queue.closed = true;
+        queue.settle(&self.room);
     }
 
     /// Throws away what is left: nobody reads any more.
@@ -186,6 +193,7 @@ impl Outbox {
         queue.lose(&thrown);
         queue.bytes = 0;
         queue.closed = true;
+        queue.settle(&self.room);
     }
 
     /// How many event frames were thrown away.
@@ -199,12 +207,30 @@ impl Outbox {
         queue.bytes - queue.written.min(queue.bytes)
     }
 
+    /// How many bytes the kernel did not take.
+    pub(super) fn debt(&self) -> usize {
+        self.lock().debt
+    }
+
     fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        self.abandon();
+    }
+}
+
 impl Queue {
+    /// Tells the room of a changed debt; as good as never for who reads.
+    fn settle(&mut self, room: &Room) {
+        let debt = if self.stuck.is_some() { self.bytes } else { 0 };
+        room.change(self.debt, debt);
+        self.debt = debt;
+    }
+
     /// What goes into the next write: the frames from the first unwritten byte on.
     fn slices<'q>(&'q self, slices: &mut [IoSlice<'q>; GATHER]) -> usize {
         let places = slices.iter_mut().zip(&self.frames);
@@ -252,6 +278,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn outbox(most: usize) -> Outbox {
+        Outbox::new(Arc::new(Room::new(most, usize::MAX, Arc::default())))
+    }
+
     fn text(text: &str) -> Frame {
         Frame::from(text.to_owned())
     }
@@ -278,7 +308,7 @@ mod tests {
     #[test]
     fn bounded_and_freed() {
         let cost = text("1").len() + OVERHEAD;
-        let outbox = Outbox::new(3 * cost);
+        let outbox = outbox(3 * cost);
         assert_eq!(outbox.push(text("1"), None), Pushed::First);
         let event = Some(Instant::now());
         assert_eq!(outbox.push(text("2"), event), Pushed::Behind);
@@ -293,7 +323,7 @@ mod tests {
 
     #[test]
     fn one_large_frame_fits_an_empty_queue() {
-        let outbox = Outbox::new(100);
+        let outbox = outbox(100);
         let large = text(&"x".repeat(1000));
         assert_eq!(outbox.push(large.clone(), None), Pushed::First);
         assert!(matches!(outbox.push(large, None), Pushed::Full(_)));
@@ -301,25 +331,28 @@ mod tests {
 
     #[test]
     fn a_stuck_queue_is_its_tasks_business() {
-        let outbox = Outbox::new(10_000);
+        let outbox = outbox(10_000);
         let begun = Instant::now();
         outbox.push(text("1234"), Some(begun));
         let mut taken = Vec::new();
         let written = outbox.write(false, kernel(3, &mut taken)).expect("ok");
         assert!(written.stuck && written.events == 0);
         assert!(outbox.stuck_since().is_some());
+        assert_eq!(outbox.debt(), outbox.room.debt());
+        assert!(outbox.debt() > 0);
         let nothing = outbox.write(false, |_| panic!("not now")).expect("ok");
         assert_eq!(nothing, Written::default());
         let written = outbox.write(true, kernel(100, &mut taken)).expect("ok");
         assert_eq!((written.events, written.oldest), (1, Some(begun)));
         assert!(outbox.is_empty() && outbox.stuck_since().is_none());
+        assert_eq!((outbox.debt(), outbox.room.debt()), (0, 0));
         assert_eq!(taken, text("1234").as_slice());
     }
 
     #[test]
     fn a_close_keeps_what_is_half_written() {
         for keep in [true, false] {
-            let outbox = Outbox::new(10_000);
+            let outbox = outbox(10_000);
             for part in ["one", "two"] {
                 outbox.push(text(part), Some(Instant::now()));
             }
@@ -343,7 +376,7 @@ mod tests {
             lengths in prop::collection::vec(0usize..50, 1..200),
             rooms in prop::collection::vec(1usize..400, 1..20),
         ) {
-            let outbox = Outbox::new(usize::MAX);
+            let outbox = outbox(usize::MAX);
             let mut expected = Vec::new();
             for length in &lengths {
                 let frame = text(&"x".repeat(*length));

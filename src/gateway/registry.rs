@@ -13,11 +13,11 @@ use super::addresses::Addresses;
 use super::close::CloseReason;
 use super::frame::Frame;
 use super::outbox::{Outbox, Pushed, Written};
+use super::room::Room;
 use crate::fanout::Receiver;
 use crate::index::Member;
 use crate::model::SessionId;
 use crate::session::Listing;
-use crate::telemetry::Metrics;
 
 /// One socket as the rest of the program knows it.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub struct Handle {
     /// A plain socket's stream, which whoever has frames writes to; one with TLS is its task's.
     pub(super) stream: Option<TcpStream>,
     sent: AtomicU64,
-    metrics: Arc<Metrics>,
+    room: Arc<Room>,
     listing: Mutex<Listing>,
     end: OnceLock<CloseReason>,
     /// Calls the socket's task: it has to go, or to write.
@@ -45,17 +45,16 @@ impl Handle {
         source: SocketAddr,
         opened: u64,
         stream: Option<TcpStream>,
-        max_waiting_bytes: usize,
-        metrics: Arc<Metrics>,
+        room: Arc<Room>,
     ) -> Self {
         Self {
             id,
             source,
             opened,
-            outbox: Outbox::new(max_waiting_bytes),
+            outbox: Outbox::new(room.clone()),
             stream,
             sent: AtomicU64::new(0),
-            metrics,
+            room,
             listing: Mutex::default(),
             end: OnceLock::new(),
             call: Notify::new(),
@@ -138,13 +137,17 @@ impl Handle {
             Pushed::First => true,
             Pushed::Behind | Pushed::Closed => false,
             Pushed::Full(bytes) => {
-                let reason = CloseReason::SlowConsumer(bytes);
-                self.outbox
-                    .close(false, reason.frame().map(|close| Frame::close(Some(close))));
-                self.close(reason);
+                self.cut(CloseReason::SlowConsumer(bytes));
                 false
             }
         }
+    }
+
+    /// Closes at once, whatever waits: it is given up now, and not when the socket's task gets to it.
+    pub(super) fn cut(&self, reason: CloseReason) {
+        let last = reason.frame().map(|close| Frame::close(Some(close)));
+        self.outbox.close(false, last);
+        self.close(reason);
     }
 
     /// Writes what waits for a plain socket, unless its task is at it. Never waits.
@@ -167,7 +170,7 @@ impl Handle {
     pub(super) fn wrote(&self, written: &Written) {
         if let Some(oldest) = written.oldest {
             self.sent.fetch_add(written.events, Ordering::Relaxed);
-            self.metrics.written(written.events, oldest.elapsed());
+            self.room.metrics.written(written.events, oldest.elapsed());
         }
     }
 }
@@ -251,6 +254,10 @@ impl Registry {
 mod tests {
     use super::*;
 
+    fn room() -> Arc<Room> {
+        Arc::new(Room::new(1 << 20, 1 << 20, Arc::default()))
+    }
+
     #[tokio::test]
     async fn what_a_frame_promises_is_done_before_it_can_be_read() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
@@ -260,14 +267,7 @@ mod tests {
         let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
         let (client, (stream, source)) = (client.expect("connects"), accepted.expect("accepts"));
         let id = SessionId::new("held");
-        let handle = Arc::new(Handle::new(
-            id,
-            source,
-            0,
-            Some(stream),
-            1 << 20,
-            Arc::default(),
-        ));
+        let handle = Arc::new(Handle::new(id, source, 0, Some(stream), room()));
         let (reply, event) = (
             Frame::from("reply".to_owned()),
             Frame::from("event".to_owned()),
@@ -296,7 +296,7 @@ mod tests {
         let socket = |id: &str| {
             let source = SocketAddr::from(([127, 0, 0, 1], 1));
             let id = SessionId::new(id);
-            Arc::new(Handle::new(id, source, 0, None, 1024, Arc::default()))
+            Arc::new(Handle::new(id, source, 0, None, room()))
         };
         registry.add(socket("early"));
         assert_eq!(registry.start_closing(&CloseReason::Restart).len(), 1);

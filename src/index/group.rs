@@ -5,6 +5,7 @@
 //! handles of the groups that match; nothing is sent under it.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::trie::Trie;
@@ -22,6 +23,7 @@ pub trait Member: Clone {
 #[derive(Debug)]
 pub struct Index<M> {
     exchanges: RwLock<HashMap<Arc<str>, Trie<Groups<M>>>>,
+    groups: AtomicUsize,
 }
 
 /// Groups of one subscription key; they differ by account or by the client's binding.
@@ -50,6 +52,7 @@ impl<M> Default for Index<M> {
     fn default() -> Self {
         Self {
             exchanges: RwLock::default(),
+            groups: AtomicUsize::new(0),
         }
     }
 }
@@ -70,6 +73,7 @@ impl<M: Member> Index<M> {
             &groups[at]
         } else {
             groups.push(Arc::new(Group::new(subscription)));
+            self.groups.fetch_add(1, Ordering::Relaxed);
             &groups[groups.len() - 1]
         };
         let mut members = group
@@ -100,6 +104,7 @@ impl<M: Member> Index<M> {
         };
         if groups[at].leave(session) {
             groups.swap_remove(at);
+            self.groups.fetch_sub(1, Ordering::Relaxed);
         }
         if groups.is_empty() {
             trie.remove(&subscription.key);
@@ -134,6 +139,11 @@ impl<M: Member> Index<M> {
                 found.extend(groups.iter().filter(|g| g.month_at(*at)).cloned());
             });
         }
+    }
+
+    /// How many groups there are.
+    pub fn groups(&self) -> usize {
+        self.groups.load(Ordering::Relaxed)
     }
 
     /// Whether nothing is subscribed.
@@ -399,6 +409,7 @@ mod tests {
                 index.unbind(subscription, session);
             }
             prop_assert!(index.is_empty());
+            prop_assert_eq!(index.groups(), 0);
         }
     }
 }

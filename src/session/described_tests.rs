@@ -15,7 +15,12 @@ fn given(entry: &Value) -> Rig {
             rig
         }
         // The texts themselves are held against the source's by the API's tests.
-        Some("the event source is away" | "the event source refuses") => {
+        Some(
+            "the event source is away"
+            | "the event source refuses"
+            | "the account is full"
+            | "the node is full",
+        ) => {
             let mut rig = Rig::logged_in();
             rig.broker = Err(described::text(entry, "text").to_owned());
             rig

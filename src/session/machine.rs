@@ -10,7 +10,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::step::{Close, Done, Frame, Limits, Listing, Outcome, Step, Tick};
+use super::step::{Close, Denied, Done, Frame, Limits, Listing, Outcome, Step, Tick};
 use super::table::{Table, listing};
 use super::wire::{self, Arguments, Notes, Request, Success};
 use crate::catalogue::{Account, Catalogue, NOT_AVAILABLE, Plan, Subscription};
@@ -42,6 +42,8 @@ pub struct Session {
 
 /// Refusals by the rate limit at once, and forgiven a second, before the socket is closed.
 const STRIKES: (u32, u32) = (100, 1);
+
+const SUBSCRIPTIONS: Outcome = Outcome::Limited("subscriptions_of_socket");
 
 /// Errors in one reply; what goes beyond is counted only.
 const MAX_ERRORS: usize = 100;
@@ -269,8 +271,8 @@ impl Session {
         Step::Listen(broker)
     }
 
-    /// The answer to [`Step::Listen`]: the broker's bindings are made, or why they cannot be.
-    pub fn on_listening(&mut self, verdict: Result<(), String>) -> Step {
+    /// The answer to [`Step::Listen`]: the broker's bindings are made, or why not.
+    pub fn on_listening(&mut self, verdict: Result<(), Denied>) -> Step {
         let Some(Pending::Listening {
             request,
             login,
@@ -282,7 +284,7 @@ impl Session {
         };
         match verdict {
             Ok(()) => self.subscribed(&request, login, &account, added),
-            Err(error) => refuse(Outcome::Source, &request.id, error),
+            Err(denied) => refuse(denied.outcome, &request.id, denied.error),
         }
     }
 
@@ -331,6 +333,11 @@ impl Session {
         self.table.clear()
     }
 
+    /// Whether a message with a good token has succeeded.
+    pub fn is_logged_in(&self) -> bool {
+        self.login.is_some()
+    }
+
     /// What others have to know of it now.
     pub fn listing(&self) -> Listing {
         Listing {
@@ -371,7 +378,7 @@ impl Session {
         let most = self.limits.max_subscriptions;
         if arguments.bindings.len() > most {
             let error = format!("invalid bindings: at most {most} in one message");
-            return refuse(Outcome::Limited, &request.id, error);
+            return refuse(SUBSCRIPTIONS, &request.id, error);
         }
         let mut plans = Vec::new();
         let mut errors = Vec::new();
@@ -492,7 +499,7 @@ fn outlives(fresh: &Login, login: &Login) -> bool {
 
 fn too_many(request_id: &str, most: usize) -> Step {
     let error = format!("too many subscriptions: at most {most} for a socket");
-    refuse(Outcome::Limited, request_id, error)
+    refuse(SUBSCRIPTIONS, request_id, error)
 }
 
 fn refuse(outcome: Outcome, request_id: &str, error: String) -> Step {

@@ -70,7 +70,14 @@ impl Rig {
                 Step::Authorise(identity, account) => {
                     self.session.on_access(access(&identity, &account))
                 }
-                Step::Listen(_) => self.session.on_listening(self.broker.clone()),
+                Step::Listen(_) => {
+                    let denied = |error| Denied {
+                        outcome: Outcome::Source,
+                        error,
+                    };
+                    self.session
+                        .on_listening(self.broker.clone().map_err(denied))
+                }
                 Step::Done(done) => {
                     if let (Frame::Text(request), Some(reply)) = (frame, &done.reply) {
                         assert_described(request, reply);

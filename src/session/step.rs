@@ -47,7 +47,8 @@ pub enum Step {
     Authenticate(Token),
     /// May this identity see this account (an id or `*`)? Then call [`super::Session::on_access`].
     Authorise(Identity, String),
-    /// Make sure that the broker delivers these, then call [`super::Session::on_listening`].
+    /// Make sure that there is room for these subscriptions and that the broker delivers their events,
+    /// then call [`super::Session::on_listening`].
     Listen(Vec<BrokerBinding>),
     /// The message is through.
     Done(Done),
@@ -88,8 +89,8 @@ pub enum Outcome {
     Invalid,
     /// Another's account.
     Unauthorised,
-    /// Over a limit of the session.
-    Limited,
+    /// Over a limit, which is named.
+    Limited(&'static str),
     /// The event source said no.
     Source,
 }
@@ -105,10 +106,28 @@ impl Outcome {
             Self::Unauthenticated => "unauthenticated",
             Self::Invalid => "invalid",
             Self::Unauthorised => "unauthorised",
-            Self::Limited => "limited",
+            Self::Limited(_) => "limited",
             Self::Source => "source",
         }
     }
+
+    /// The limit that was reached, if that is why it failed.
+    pub fn limit(self) -> Option<&'static str> {
+        match self {
+            Self::Limited(limit) => Some(limit),
+            Self::RateLimited => Some("rate"),
+            _ => None,
+        }
+    }
+}
+
+/// Why what was asked for cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denied {
+    /// For the metrics.
+    pub outcome: Outcome,
+    /// What the client is told.
+    pub error: String,
 }
 
 /// Why the session ends a socket (section 8).

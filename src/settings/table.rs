@@ -37,6 +37,11 @@ pub(super) enum Kind {
         least: &'static str,
         most: &'static str,
     },
+    /// A size, or a part of the machine's memory.
+    Memory {
+        least: &'static str,
+        most: &'static str,
+    },
     Count {
         least: u64,
         most: u64,
@@ -73,6 +78,9 @@ impl Setting {
                 format!("{least} to {most} (units ms, s, m, h, d){or_off}")
             }
             Kind::Size { least, most } => format!("{least} to {most} (units KiB, MiB, GiB)"),
+            Kind::Memory { least, most } => {
+                format!("{least} to {most} (units KiB, MiB, GiB), or auto for a quarter of the memory")
+            }
             Kind::Count { least, most } => format!("{least} to {most}"),
             Kind::Bool => "true or false".into(),
             Kind::Origins => "origins such as https://desk.example.com, with commas between; null (pages from files) or *".into(),
@@ -99,7 +107,8 @@ impl Setting {
                     |value| duration(least) <= Some(value) && Some(value) <= duration(most);
                 (off && text == "off") || duration(text).is_some_and(within)
             }
-            Kind::Size { least, most } => {
+            Kind::Memory { .. } if text == "auto" => true,
+            Kind::Size { least, most } | Kind::Memory { least, most } => {
                 let within = |value| size(least) <= Some(value) && Some(value) <= size(most);
                 size(text).is_some_and(within)
             }
@@ -337,6 +346,51 @@ pub const TABLE: &[Setting] = &[
             most: 1_000_000,
         },
         "pairs of client binding and subscription key of one socket",
+    ),
+    setting(
+        "socket.max_waiting_bytes_in_all",
+        "auto",
+        Kind::Memory {
+            least: "16MiB",
+            most: "1024GiB",
+        },
+        "bytes that may wait for all sockets; beyond that those with most are closed",
+    ),
+    setting(
+        "socket.max_open",
+        "100000",
+        Kind::Count {
+            least: 1,
+            most: 10_000_000,
+        },
+        "open sockets in all, as far as open files allow",
+    ),
+    setting(
+        "socket.max_per_account",
+        "10000",
+        Kind::Count {
+            least: 1,
+            most: 10_000_000,
+        },
+        "open sockets of one account",
+    ),
+    setting(
+        "socket.max_subscriptions_per_account",
+        "100000",
+        Kind::Count {
+            least: 1,
+            most: 100_000_000,
+        },
+        "subscriptions of all sockets of one account",
+    ),
+    setting(
+        "socket.max_groups",
+        "1000000",
+        Kind::Count {
+            least: 1,
+            most: 100_000_000,
+        },
+        "different subscriptions on this node",
     ),
     setting(
         "socket.origins",

@@ -42,6 +42,8 @@ pub struct Metrics {
     source_connected: Gauge,
     /// How often the broker was lost.
     pub source_lost: Counter,
+    /// How often too much waited to be routed, so that events were left on the broker.
+    pub source_paused: Counter,
     source_since: Gauge,
     /// Bindings on the broker.
     pub source_bindings: Gauge,
@@ -53,6 +55,12 @@ pub struct Metrics {
     pub cluster_nodes: Gauge,
     /// Bytes of events that wait to be routed.
     pub ingress_bytes: Gauge,
+    /// Sockets whose kernel does not take what they are sent.
+    pub sockets_waiting: Gauge,
+    /// Bytes that wait for them.
+    pub waiting_bytes: Gauge,
+    socket_waiting_bytes: Histogram,
+    limits_reached: Labelled<Counter>,
     logins: Labelled<Counter>,
     http: Labelled<Counter>,
 }
@@ -80,12 +88,18 @@ impl Default for Metrics {
             frames_written: Counter::<u64, AtomicU64>::default(),
             source_connected: Gauge::default(),
             source_lost: Counter::default(),
+            source_paused: Counter::default(),
             source_since: Gauge::default(),
             source_bindings: Gauge::default(),
             source_bindings_refused: Gauge::default(),
             cluster_connected: Gauge::default(),
             cluster_nodes: Gauge::default(),
             ingress_bytes: Gauge::default(),
+            sockets_waiting: Gauge::default(),
+            waiting_bytes: Gauge::default(),
+            // From 1 KiB to 1 GiB, by factors of four.
+            socket_waiting_bytes: Histogram::new(exponential_buckets(1024.0, 4.0, 11)),
+            limits_reached: Family::default(),
             logins: Family::default(),
             http: Family::default(),
         };
@@ -197,6 +211,11 @@ impl Metrics {
             self.source_lost.clone(),
         );
         r.register(
+            "source_paused",
+            "How often too much waited to be routed, so that events were left on the broker",
+            self.source_paused.clone(),
+        );
+        r.register(
             "source_since_seconds",
             "Unix time of the source's last change between connected and not",
             self.source_since.clone(),
@@ -226,6 +245,26 @@ impl Metrics {
             "Bytes of events that wait to be routed",
             self.ingress_bytes.clone(),
         );
+        r.register(
+            "sockets_waiting",
+            "Sockets whose kernel does not take what they are sent",
+            self.sockets_waiting.clone(),
+        );
+        r.register(
+            "waiting_bytes",
+            "Bytes that wait for these sockets",
+            self.waiting_bytes.clone(),
+        );
+        r.register(
+            "socket_waiting_bytes",
+            "Bytes that wait for one of them, each time that a frame joins",
+            self.socket_waiting_bytes.clone(),
+        );
+        r.register(
+            "limits_reached",
+            "How often somebody came to a limit, by limit",
+            self.limits_reached.clone(),
+        );
     }
 
     /// The text of `/metrics`.
@@ -248,6 +287,17 @@ impl Metrics {
         self.handshakes_refused
             .get_or_create(&[("reason", reason)])
             .inc();
+    }
+
+    /// A frame joined what a socket's kernel did not take: so many bytes wait now.
+    pub fn waits(&self, bytes: usize) {
+        #[expect(clippy::cast_precision_loss, reason = "buckets are coarse")]
+        self.socket_waiting_bytes.observe(bytes as f64);
+    }
+
+    /// Somebody came to a limit.
+    pub fn limit_reached(&self, limit: &'static str) {
+        self.limits_reached.get_or_create(&[("limit", limit)]).inc();
     }
 
     /// A socket is gone.

@@ -1,0 +1,130 @@
+//! How many bytes may wait for sockets: for each, and for all together.
+//!
+//! A frame that the kernel takes at once is nobody's debt. What it refuses is, until it goes out or is
+//! thrown away: a socket's debt is bounded by `each`, that of all by `all`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+
+use crate::telemetry::Metrics;
+
+/// Shared by all outboxes.
+#[derive(Debug)]
+pub struct Room {
+    /// Bytes that may wait for one socket.
+    pub(super) each: usize,
+    /// Bytes that may wait for all sockets.
+    all: usize,
+    debt: AtomicUsize,
+    /// Debts went beyond what all may have.
+    exceeded: Notify,
+    /// They are within it again.
+    relieved: Notify,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+impl Room {
+    /// Room for so many bytes a socket, and so many in all.
+    pub fn new(each: usize, all: usize, metrics: Arc<Metrics>) -> Self {
+        Self {
+            each,
+            all,
+            debt: AtomicUsize::new(0),
+            exceeded: Notify::new(),
+            relieved: Notify::new(),
+            metrics,
+        }
+    }
+
+    /// A socket's debt changes. From nothing, or to nothing, it enters or leaves the debtors.
+    pub(super) fn change(&self, before: usize, now: usize) {
+        if before == now {
+            return;
+        }
+        if before == 0 {
+            self.metrics.sockets_waiting.inc();
+        } else if now == 0 {
+            self.metrics.sockets_waiting.dec();
+        }
+        let (old, new) = if now > before {
+            self.metrics.waits(now);
+            let more = now - before;
+            let old = self.debt.fetch_add(more, Ordering::Relaxed);
+            (old, old + more)
+        } else {
+            let less = before - now;
+            let old = self.debt.fetch_sub(less, Ordering::Relaxed);
+            (old, old - less)
+        };
+        self.metrics.waiting_bytes.set(gauge(new));
+        if old <= self.all && new > self.all {
+            self.exceeded.notify_one();
+        } else if old > self.all && new <= self.all {
+            self.relieved.notify_waiters();
+        }
+    }
+
+    /// Bytes that wait for all sockets.
+    pub fn debt(&self) -> usize {
+        self.debt.load(Ordering::Relaxed)
+    }
+
+    /// How much of the debts must go, if they are beyond what all may have: down to nine tenths, so
+    /// that relief lasts.
+    pub(super) fn excess(&self) -> Option<usize> {
+        let debt = self.debt();
+        (debt > self.all).then(|| debt - self.all / 10 * 9)
+    }
+
+    /// Waits until debts go beyond what all may have.
+    pub(super) async fn exceeded(&self) {
+        self.exceeded.notified().await;
+    }
+
+    /// Waits while debts are beyond what all may have; at most times this is at once.
+    pub async fn within(&self) {
+        loop {
+            let relieved = self.relieved.notified();
+            if self.debt() <= self.all {
+                return;
+            }
+            relieved.await;
+        }
+    }
+}
+
+fn gauge(bytes: usize) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use tokio::time::timeout;
+
+    #[tokio::test]
+    async fn tells_when_it_is_exceeded_and_relieved() {
+        let room = Room::new(100, 1000, Arc::default());
+        room.change(0, 600);
+        room.change(0, 400);
+        assert_eq!((room.debt(), room.excess()), (1000, None));
+        room.within().await;
+        room.change(400, 401);
+        assert_eq!(room.excess(), Some(101));
+        timeout(Duration::from_secs(5), room.exceeded())
+            .await
+            .expect("told");
+        let soon = Duration::from_millis(1);
+        assert!(timeout(soon, room.within()).await.is_err(), "not within");
+        let (_, waited) = tokio::join!(
+            async { room.change(600, 0) },
+            timeout(Duration::from_secs(5), room.within())
+        );
+        waited.expect("relieved");
+        assert_eq!(room.metrics.sockets_waiting.get(), 1);
+    }
+}
