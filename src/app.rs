@@ -1,8 +1,8 @@
 //! The whole: builds every part, binds every port, supervises, stops in good order.
 
 mod drain;
+mod lane;
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,16 +11,16 @@ use anyhow::{Context, bail};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::lane::Lane;
 use crate::api::{self, ApiState, Service};
 use crate::auth::{Authority, TrustedIssuer};
-use crate::catalogue::Catalogue;
 use crate::cluster::{Cluster, ClusterSettings};
-use crate::fanout::Dispatcher;
 use crate::gateway::{
-    CloseReason, Handle, Registry, Room, Shared, Transport, bind, keep_watch, keep_within, serve,
+    CloseReason, Registry, Room, Shared, Transport, bind, keep_watch, keep_within, serve,
     server_config,
 };
 use crate::index::Index;
@@ -31,13 +31,8 @@ use crate::source::{Amqp, AmqpSettings, Bus, Ingress, Source};
 use crate::store::{FirstStart, LiveStore, News, Started};
 use crate::telemetry::Metrics;
 
-/// Events routed before their frames are sent, and before others get their turn: as many as one write
-/// gathers.
-const ROUTED_AT_ONCE: usize = 64;
-/// Their bytes: well below what may wait for a socket.
-const ROUTED_BYTES: usize = 256 * 1024;
-/// Sockets written to before others get their turn: some milliseconds.
-const SENT_AT_ONCE: usize = 512;
+/// For events that came before a stop to be routed.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// A gateway that runs: every port is open.
 #[derive(Debug)]
@@ -53,6 +48,8 @@ pub struct Running {
     shared: Arc<Shared>,
     cluster: Cluster,
     dispatcher: JoinHandle<()>,
+    ingress: Arc<Ingress>,
+    _lane: Lane,
     tasks: TaskTracker,
     stop: CancellationToken,
     window: Duration,
@@ -72,6 +69,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     for issuer in &settings.issuers {
         issuers.push(TrustedIssuer::load(issuer, &settings.base)?);
     }
+    let lane = Lane::open()?;
     let Started { store, first, news } = LiveStore::start(&settings.data_dir)?;
     let metrics = Arc::new(Metrics::default());
     let catalogue = Arc::new(settings.catalogue);
@@ -96,6 +94,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
                 unbind_delay: amqp.unbind_delay,
                 event_max_bytes: settings.event_max_bytes,
             };
+            let _guard = lane.enter();
             Source::Amqp(Amqp::start(
                 amqp,
                 catalogue.clone(),
@@ -138,13 +137,13 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         Cluster::start(settings, node.clone(), shared.metrics.clone())
     });
     tokio::spawn(tell(news, cluster.clone()));
-    let dispatcher = tokio::spawn(dispatch(
+    let dispatcher = lane.spawn(lane::Dispatch {
         catalogue,
-        shared.index.clone(),
-        ingress,
+        index: shared.index.clone(),
+        ingress: ingress.clone(),
         room,
         metrics,
-    ));
+    });
 
     let tasks = TaskTracker::new();
     let stop = CancellationToken::new();
@@ -187,6 +186,8 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         shared,
         cluster,
         dispatcher,
+        ingress,
+        _lane: lane,
         tasks,
         stop,
         window: settings.stop_window,
@@ -209,6 +210,8 @@ impl Running {
     /// Stops accepting, closes the sockets, leaves the broker.
     pub async fn stop(self) {
         self.stop.cancel();
+        // What came before the stop is still for the sockets.
+        let _ = timeout(SETTLE, self.ingress.settled()).await;
         drain::close_all(&self.shared.registry, &self.reason, self.window).await;
         drain::wait(&self.tasks).await;
         self.cluster.stop().await;
@@ -231,50 +234,6 @@ async fn tell(mut news: UnboundedReceiver<News>, cluster: Cluster) {
             tracing::warn!(
                 "other nodes could not be told of a change; they ask when they are back"
             );
-        }
-    }
-}
-
-/// Events from the ingress to the sockets' queues, one after the other.
-async fn dispatch(
-    catalogue: Arc<Catalogue>,
-    index: Arc<Index<Arc<Handle>>>,
-    ingress: Arc<Ingress>,
-    room: Arc<Room>,
-    metrics: Arc<Metrics>,
-) {
-    let mut dispatcher = Dispatcher::new(catalogue, index);
-    let mut batch = VecDeque::new();
-    loop {
-        ingress.take(&mut batch).await;
-        let (mut events, mut bytes) = (0, 0);
-        while let Some(event) = batch.pop_front() {
-            events += 1;
-            bytes += event.body.len();
-            match dispatcher.dispatch(&event) {
-                Ok(delivered) => {
-                    metrics
-                        .events_matched
-                        .inc_by(u64::from(delivered.groups > 0));
-                    metrics.deliveries.inc_by(delivered.deliveries);
-                    metrics.delivered_bytes.inc_by(delivered.bytes);
-                    metrics.withheld.inc_by(delivered.withheld);
-                }
-                Err(refused) => {
-                    metrics.event_dropped(refused.reason());
-                    let (exchange, key) = (&event.exchange, &event.routing_key);
-                    tracing::debug!(reason = refused.reason(), %exchange, %key, "event dropped");
-                }
-            }
-            if batch.is_empty() || events >= ROUTED_AT_ONCE || bytes >= ROUTED_BYTES {
-                (events, bytes) = (0, 0);
-                while dispatcher.flush(SENT_AT_ONCE) {
-                    tokio::task::yield_now().await;
-                }
-                tokio::task::yield_now().await;
-                // Out of budget as a whole, and not for one: only then does the source wait.
-                room.within().await;
-            }
         }
     }
 }

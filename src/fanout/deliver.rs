@@ -14,11 +14,13 @@ use crate::model::Event;
 /// full is the receiver's policy.
 pub trait Receiver: Member {
     /// A frame, cheap to clone and shared by all receivers of a group.
-    type Frame: From<String>;
+    type Frame;
 
-    /// Queues a frame of an event that the source got at `received`. True: it waits for
-    /// [`Receiver::flush`].
-    fn offer(&self, frame: &Self::Frame, received: Instant) -> bool;
+    /// A frame of an event that the source got at `received`.
+    fn frame(text: String, received: Instant) -> Self::Frame;
+
+    /// Queues a frame. True: it waits for [`Receiver::flush`].
+    fn offer(&self, frame: &Self::Frame) -> bool;
 
     /// Sends what was queued, as far as that goes without waiting.
     fn flush(&self);
@@ -111,14 +113,14 @@ impl<M: Receiver> Dispatcher<M> {
         let tail = tail(peek.name, &peek.routing_key, &self.data);
         for group in self.groups.drain(..) {
             let text = frame(
-                &group.subscribed_key,
+                group.subscribed_key(),
                 &group.key_for(&peek.routing_key),
                 &tail,
             );
             let bytes = text.len() as u64;
-            let frame = M::Frame::from(text);
+            let frame = M::frame(text, event.received);
             group.for_each_member(|member| {
-                if member.offer(&frame, event.received) {
+                if member.offer(&frame) {
                     self.touched.push(member.clone());
                 }
                 delivered.deliveries += 1;
@@ -165,7 +167,10 @@ mod tests {
 
     impl Receiver for Socket {
         type Frame = String;
-        fn offer(&self, frame: &String, _: Instant) -> bool {
+        fn frame(text: String, _: Instant) -> String {
+            text
+        }
+        fn offer(&self, frame: &String) -> bool {
             self.frames.lock().expect("a lock").push(frame.clone());
             false
         }
@@ -212,7 +217,7 @@ mod tests {
                 frames: Arc::default(),
             };
             for subscription in bindings.iter().flat_map(|b| self.subscriptions(id, b)) {
-                self.index.bind(&subscription, socket.clone());
+                self.index.bind(&Arc::new(subscription), socket.clone());
             }
             socket
         }

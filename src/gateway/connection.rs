@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,11 +14,12 @@ use tokio::time::{sleep_until, timeout};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
+use super::addresses::Place;
 use super::close::CloseReason;
 use super::frame::Frame as Out;
 use super::inbound::{Fault, Inbound, Message};
 use super::linger;
-use super::listen::Boxed;
+use super::listen::Counted;
 use super::quota::{Quotas, Share};
 use super::registry::{Handle, Registry};
 use super::room::Room;
@@ -37,6 +38,9 @@ use crate::telemetry::Metrics;
 
 /// How long a client may take to read what waits and to answer a close.
 const FAREWELL: Duration = Duration::from_secs(4);
+
+/// A future on the heap.
+type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// What all sockets share.
 #[derive(Debug)]
@@ -63,13 +67,15 @@ pub struct Shared {
     pub limits: Arc<Limits>,
 }
 
-/// Serves an open websocket until its end. `read` came after the handshake already.
+/// Serves an open websocket until its end. `read` came after the handshake already; `counted` is held
+/// for as long.
 pub(super) fn serve(
     stream: Stream,
     read: BytesMut,
     source: SocketAddr,
     shared: Arc<Shared>,
-) -> impl Future<Output = CloseReason> + Send {
+    counted: (Place, Counted),
+) -> impl Future<Output = ()> + Send {
     let id = SessionId::new(&random_id());
     let (plain, wire) = stream.split();
     let handle = Arc::new(Handle::new(
@@ -95,13 +101,13 @@ pub(super) fn serve(
         handle,
         shared,
         share: None,
+        _counted: counted,
     };
     connection.feed(&mut read.to_vec());
     drop(read);
     async move {
         let reason = connection.run().await;
-        connection.finish(reason.clone()).await;
-        reason
+        connection.finish(reason).await;
     }
 }
 
@@ -119,6 +125,7 @@ struct Connection {
     shared: Arc<Shared>,
     /// Its part of what its account has, from the first good token on.
     share: Option<Share>,
+    _counted: (Place, Counted),
 }
 
 impl Connection {
@@ -159,6 +166,8 @@ impl Connection {
             };
             self.take(message).await?;
         }
+        // An idle socket holds no room for messages.
+        self.messages = VecDeque::new();
         match self.fault.take() {
             None => Ok(()),
             Some(Fault::Protocol(error)) => Err(CloseReason::Protocol(error.into())),
@@ -275,8 +284,8 @@ impl Connection {
                 Step::Authorise(identity, account) => self
                     .session
                     .on_access(self.shared.authority.subscriber(&identity, &account)),
-                Step::Listen(bindings) => {
-                    let verdict = self.subscribe(bindings).await?;
+                Step::Listen(wanted) => {
+                    let verdict = self.subscribe(wanted).await?;
                     self.session.on_listening(verdict)
                 }
                 Step::Done(done) => {
@@ -308,19 +317,19 @@ impl Connection {
     /// Room for new subscriptions, and their events from the source.
     async fn subscribe(
         &mut self,
-        bindings: Vec<BrokerBinding>,
-    ) -> Result<Result<(), Denied>, CloseReason> {
+        wanted: Vec<Subscription>,
+    ) -> Result<Result<Vec<Arc<Subscription>>, Denied>, CloseReason> {
         let limited = |limit, error| Denied {
             outcome: Outcome::Limited(limit),
             error,
         };
         let settings = &self.shared.settings;
         let most = settings.max_groups;
-        if self.shared.index.groups() + bindings.len() > most {
+        if self.shared.index.groups() + wanted.len() > most {
             let error = format!("too many different subscriptions: at most {most} on this node");
             return Ok(Err(limited("groups", error)));
         }
-        let (count, most) = (bindings.len(), settings.max_subscriptions_per_account);
+        let (count, most) = (wanted.len(), settings.max_subscriptions_per_account);
         if !self
             .share
             .as_mut()
@@ -329,14 +338,19 @@ impl Connection {
             let error = format!("too many subscriptions: at most {most} for an account");
             return Ok(Err(limited("subscriptions_of_account", error)));
         }
-        let made = self.listen(bindings).await?;
-        Ok(made.map_err(|error| {
-            self.give_back(count);
-            Denied {
-                outcome: Outcome::Source,
-                error: error.told(),
+        let index = &self.shared.index;
+        let shared = wanted.into_iter().map(|wanted| index.shared(wanted));
+        let wanted: Vec<Arc<Subscription>> = shared.collect();
+        match self.listen(broker_bindings(&wanted)).await? {
+            Ok(()) => Ok(Ok(wanted)),
+            Err(error) => {
+                self.give_back(count);
+                Ok(Err(Denied {
+                    outcome: Outcome::Source,
+                    error: error.told(),
+                }))
             }
-        }))
+        }
     }
 
     fn give_back(&mut self, subscriptions: usize) {
@@ -403,7 +417,7 @@ impl Connection {
             Some(reply) => handle.send_with(&Out::from(reply), bind),
             None => bind(),
         }
-        self.release(done.unbind);
+        self.release(&done.unbind);
         done.close
             .map_or(Ok(()), |close| Err(CloseReason::Session(close)))
     }
@@ -444,7 +458,13 @@ impl Connection {
             }
             self.handle.outbox.abandon();
             let lost = self.handle.outbox.lost();
-            self.shared.metrics.deliveries_lost(reason.label(), lost);
+            let metrics = &self.shared.metrics;
+            metrics.deliveries_lost(reason.label(), lost);
+            metrics.socket_closed(reason.label());
+            if let Some(limit) = reason.limit() {
+                metrics.limit_reached(limit);
+            }
+            tracing::debug!(reason = reason.label(), "socket closed");
         })
     }
 
@@ -504,10 +524,10 @@ impl Connection {
         self.shared.registry.remove(&self.handle.id);
         let subscriptions = self.session.end();
         self.unbind(&subscriptions);
-        self.release(subscriptions);
+        self.release(&subscriptions);
     }
 
-    fn unbind(&mut self, subscriptions: &[Subscription]) {
+    fn unbind(&mut self, subscriptions: &[Arc<Subscription>]) {
         self.give_back(subscriptions.len());
         for subscription in subscriptions {
             self.shared.index.unbind(subscription, &self.handle.id);
@@ -519,11 +539,8 @@ impl Connection {
     }
 
     /// The broker is told by and by; no socket waits for it.
-    fn release(&self, subscriptions: Vec<Subscription>) {
-        let bindings: Vec<BrokerBinding> = subscriptions
-            .into_iter()
-            .map(|subscription| subscription.broker)
-            .collect();
+    fn release(&self, subscriptions: &[Arc<Subscription>]) {
+        let bindings = broker_bindings(subscriptions);
         let source = self.shared.source.clone();
         if !bindings.is_empty()
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
@@ -538,6 +555,12 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.leave();
     }
+}
+
+fn broker_bindings(subscriptions: &[Arc<Subscription>]) -> Vec<BrokerBinding> {
+    let all = subscriptions.iter();
+    all.map(|subscription| subscription.broker.clone())
+        .collect()
 }
 
 fn count(number: usize) -> i64 {

@@ -3,7 +3,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,9 +31,6 @@ const BACKLOG: u32 = 4096;
 const MOST_UNSENT: u32 = 256 * 1024;
 /// Pause after an error of accept itself, such as too many open files.
 const RECOVER: Duration = Duration::from_millis(500);
-
-/// A future on the heap.
-pub(super) type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// What a port speaks below the websocket.
 #[derive(Clone)]
@@ -83,11 +79,12 @@ pub async fn serve(
         match accepted {
             Ok((stream, peer)) => {
                 let span = tracing::debug_span!("socket", %peer, transport = transport.name());
-                let task = serve_one(
+                let task = enter(
                     stream,
                     peer,
                     transport.clone(),
                     shared.clone(),
+                    tasks.clone(),
                     stop.clone(),
                 );
                 tasks.spawn(task.instrument(span));
@@ -100,11 +97,13 @@ pub async fn serve(
     }
 }
 
-async fn serve_one(
+/// The handshake; the socket has a task of its own, which keeps no room for it.
+async fn enter(
     stream: TcpStream,
     peer: SocketAddr,
     transport: Transport,
     shared: Arc<Shared>,
+    tasks: TaskTracker,
     stop: CancellationToken,
 ) {
     // Frames are gathered by us; the kernel shall not wait for more.
@@ -113,35 +112,24 @@ async fn serve_one(
     #[cfg(target_os = "linux")]
     let _ = SockRef::from(&stream).set_tcp_notsent_lowat(MOST_UNSENT);
     let visitor = Visitor {
-        peer,
-        transport: transport.name(),
         place: shared.registry.addresses.count(peer.ip()),
         deadline: Instant::now() + shared.settings.handshake_timeout,
         shared,
         stop,
     };
-    let opened = visitor.enter(transport, stream).await;
-    let metrics = visitor.shared.metrics.clone();
-    match opened {
+    let transport_name = transport.name();
+    match visitor.shake_hands(transport, stream).await {
         Ok((stream, read)) => {
-            let _open = Counted::up(metrics.sockets(visitor.transport));
-            metrics.accepted.inc();
+            let Visitor { shared, place, .. } = visitor;
+            let counted = Counted::up(shared.metrics.sockets(transport_name));
+            shared.metrics.accepted.inc();
             tracing::debug!("socket opened");
-            let Visitor {
-                peer,
-                shared,
-                place: _place,
-                ..
-            } = visitor;
-            let reason = connection::serve(stream, read, peer, shared).await;
-            metrics.socket_closed(reason.label());
-            if let Some(limit) = reason.limit() {
-                metrics.limit_reached(limit);
-            }
-            tracing::debug!(reason = reason.label(), "socket closed");
+            let socket = connection::serve(stream, read, peer, shared, (place, counted));
+            tasks.spawn(socket.in_current_span());
         }
         Err(reason) => {
             tracing::debug!(reason, "handshake refused");
+            let metrics = &visitor.shared.metrics;
             metrics.handshake_refused(reason);
             if reason == Refusal::TooManySockets.label() {
                 metrics.limit_reached("sockets_of_address");
@@ -152,8 +140,6 @@ async fn serve_one(
 
 /// A connection that is not a socket yet.
 struct Visitor {
-    peer: SocketAddr,
-    transport: &'static str,
     /// Counts the address until the end.
     place: Place,
     /// For TLS and the websocket handshake together.
@@ -164,25 +150,23 @@ struct Visitor {
 
 impl Visitor {
     /// TLS and the websocket handshake. Also the bytes that came after it already; `Err`: why there is
-    /// no socket. Boxed here, or an open socket's task would keep the room that only this needs.
-    fn enter(
+    /// no socket.
+    async fn shake_hands(
         &self,
         transport: Transport,
         stream: TcpStream,
-    ) -> Boxed<'_, Result<(Stream, BytesMut), &'static str>> {
-        Box::pin(async move {
-            match transport {
-                Transport::Plain => self.shake_hands(stream).await,
-                Transport::Tls(config) => {
-                    let accepting = TlsAcceptor::from(config).accept(stream);
-                    let stream = self.in_time(accepting, "tls").await?;
-                    self.shake_hands(stream).await
-                }
+    ) -> Result<(Stream, BytesMut), &'static str> {
+        match transport {
+            Transport::Plain => self.upgrade(stream).await,
+            Transport::Tls(config) => {
+                let accepting = TlsAcceptor::from(config).accept(stream);
+                let stream = self.in_time(accepting, "tls").await?;
+                self.upgrade(stream).await
             }
-        })
+        }
     }
 
-    async fn shake_hands<S>(&self, mut stream: S) -> Result<(Stream, BytesMut), &'static str>
+    async fn upgrade<S>(&self, mut stream: S) -> Result<(Stream, BytesMut), &'static str>
     where
         S: AsyncRead + AsyncWrite + Unpin + Into<Stream>,
     {
@@ -215,7 +199,7 @@ impl Visitor {
 }
 
 /// A gauge that goes down again on every path.
-struct Counted(Gauge);
+pub(super) struct Counted(Gauge);
 
 impl Counted {
     fn up(gauge: Gauge) -> Self {

@@ -26,7 +26,7 @@ pub(super) struct Outbox {
 
 #[derive(Debug, Default)]
 struct Queue {
-    frames: VecDeque<Waiting>,
+    frames: VecDeque<Frame>,
     /// Bytes of the first frame that are written already.
     written: usize,
     bytes: usize,
@@ -39,14 +39,6 @@ struct Queue {
     lost: u64,
     /// What of the bytes the room counts: what the kernel did not take.
     debt: usize,
-}
-
-/// A frame that waits.
-#[derive(Debug)]
-struct Waiting {
-    frame: Frame,
-    /// When the source got the event; `None` for everything else.
-    received: Option<Instant>,
 }
 
 /// What a push found.
@@ -82,20 +74,19 @@ impl Outbox {
     }
 
     /// Appends a frame.
-    pub(super) fn push(&self, frame: Frame, received: Option<Instant>) -> Pushed {
-        let cost = frame.len() + OVERHEAD;
+    pub(super) fn push(&self, frame: Frame) -> Pushed {
         let mut queue = self.lock();
         if queue.closed {
-            queue.lost += u64::from(received.is_some());
+            queue.lost += u64::from(frame.received().is_some());
             return Pushed::Closed;
         }
-        let bytes = queue.bytes + cost;
+        let bytes = queue.bytes + cost(&frame);
         // A single frame always fits: whoever reads at all can be sent the largest event.
         if bytes > self.room.each && queue.bytes > 0 {
             return Pushed::Full(bytes);
         }
         queue.bytes = bytes;
-        queue.frames.push_back(Waiting { frame, received });
+        queue.frames.push_back(frame);
         queue.settle(&self.room);
         if queue.frames.len() == 1 {
             Pushed::First
@@ -177,11 +168,8 @@ impl Outbox {
             let thrown = queue.frames.split_off(kept);
             queue.lose(&thrown);
         }
-        queue.frames.extend(last.map(|frame| Waiting {
-            frame,
-            received: None,
-        }));
-        queue.bytes = queue.frames.iter().map(Waiting::cost).sum();
+        queue.frames.extend(last);
+        queue.bytes = queue.frames.iter().map(cost).sum();
         queue.closed = true;
         queue.settle(&self.room);
     }
@@ -235,8 +223,8 @@ impl Queue {
     fn slices<'q>(&'q self, slices: &mut [IoSlice<'q>; GATHER]) -> usize {
         let places = slices.iter_mut().zip(&self.frames);
         let mut count = 0;
-        for (slice, waiting) in places {
-            *slice = IoSlice::new(waiting.frame.as_slice());
+        for (slice, frame) in places {
+            *slice = IoSlice::new(frame.as_slice());
             count += 1;
         }
         slices[0].advance(self.written);
@@ -247,13 +235,13 @@ impl Queue {
         let mut left = count + self.written;
         self.written = 0;
         while let Some(first) = self.frames.front() {
-            if left < first.frame.len() {
+            if left < first.len() {
                 self.written = left;
                 return;
             }
-            left -= first.frame.len();
-            self.bytes -= first.cost();
-            if let Some(received) = first.received {
+            left -= first.len();
+            self.bytes -= cost(first);
+            if let Some(received) = first.received() {
                 done.events += 1;
                 done.oldest.get_or_insert(received);
             }
@@ -261,16 +249,14 @@ impl Queue {
         }
     }
 
-    fn lose(&mut self, thrown: &VecDeque<Waiting>) {
-        let events = thrown.iter().filter(|waiting| waiting.received.is_some());
+    fn lose(&mut self, thrown: &VecDeque<Frame>) {
+        let events = thrown.iter().filter(|frame| frame.received().is_some());
         self.lost += events.count() as u64;
     }
 }
 
-impl Waiting {
-    fn cost(&self) -> usize {
-        self.frame.len() + OVERHEAD
-    }
+fn cost(frame: &Frame) -> usize {
+    frame.len() + OVERHEAD
 }
 
 #[cfg(test)]
@@ -284,6 +270,10 @@ mod tests {
 
     fn text(text: &str) -> Frame {
         Frame::from(text.to_owned())
+    }
+
+    fn event(text: &str) -> Frame {
+        Frame::event(text.to_owned(), Instant::now())
     }
 
     /// A kernel that takes so many bytes, then says that it would block.
@@ -309,15 +299,14 @@ mod tests {
     fn bounded_and_freed() {
         let cost = text("1").len() + OVERHEAD;
         let outbox = outbox(3 * cost);
-        assert_eq!(outbox.push(text("1"), None), Pushed::First);
-        let event = Some(Instant::now());
-        assert_eq!(outbox.push(text("2"), event), Pushed::Behind);
-        assert_eq!(outbox.push(text("3"), event), Pushed::Behind);
-        assert_eq!(outbox.push(text("4"), event), Pushed::Full(4 * cost));
+        assert_eq!(outbox.push(text("1")), Pushed::First);
+        assert_eq!(outbox.push(event("2")), Pushed::Behind);
+        assert_eq!(outbox.push(event("3")), Pushed::Behind);
+        assert_eq!(outbox.push(event("4")), Pushed::Full(4 * cost));
         assert_eq!(outbox.waiting(), 3 * cost);
         outbox.abandon();
         assert_eq!((outbox.waiting(), outbox.lost()), (0, 2));
-        assert_eq!(outbox.push(text("5"), event), Pushed::Closed);
+        assert_eq!(outbox.push(event("5")), Pushed::Closed);
         assert_eq!(outbox.lost(), 3);
     }
 
@@ -325,15 +314,15 @@ mod tests {
     fn one_large_frame_fits_an_empty_queue() {
         let outbox = outbox(100);
         let large = text(&"x".repeat(1000));
-        assert_eq!(outbox.push(large.clone(), None), Pushed::First);
-        assert!(matches!(outbox.push(large, None), Pushed::Full(_)));
+        assert_eq!(outbox.push(large.clone()), Pushed::First);
+        assert!(matches!(outbox.push(large), Pushed::Full(_)));
     }
 
     #[test]
     fn a_stuck_queue_is_its_tasks_business() {
         let outbox = outbox(10_000);
         let begun = Instant::now();
-        outbox.push(text("1234"), Some(begun));
+        outbox.push(Frame::event("1234".into(), begun));
         let mut taken = Vec::new();
         let written = outbox.write(false, kernel(3, &mut taken)).expect("ok");
         assert!(written.stuck && written.events == 0);
@@ -354,7 +343,7 @@ mod tests {
         for keep in [true, false] {
             let outbox = outbox(10_000);
             for part in ["one", "two"] {
-                outbox.push(text(part), Some(Instant::now()));
+                outbox.push(event(part));
             }
             let mut taken = Vec::new();
             outbox.write(false, kernel(2, &mut taken)).expect("ok");
@@ -379,9 +368,9 @@ mod tests {
             let outbox = outbox(usize::MAX);
             let mut expected = Vec::new();
             for length in &lengths {
-                let frame = text(&"x".repeat(*length));
+                let frame = event(&"x".repeat(*length));
                 expected.extend_from_slice(frame.as_slice());
-                outbox.push(frame, Some(Instant::now()));
+                outbox.push(frame);
             }
             let (mut taken, mut events) = (Vec::new(), 0);
             for room in rooms.iter().cycle() {

@@ -104,7 +104,7 @@ impl Handle {
 
     /// Queues a frame that is no event, and sends it as soon as that can be.
     pub(super) fn send(&self, frame: Frame) {
-        if self.push(&frame, None) {
+        if self.push(&frame) {
             self.write();
         }
     }
@@ -113,7 +113,7 @@ impl Handle {
     /// must not overtake the frame. Only for the socket's task.
     pub(super) fn send_with(&self, frame: &Frame, before: impl FnOnce()) {
         self.outbox.hold();
-        self.push(frame, None);
+        self.push(frame);
         before();
         self.outbox.release();
         // Also what others came to write meanwhile, in vain.
@@ -122,12 +122,12 @@ impl Handle {
 
     /// True when the frame waits for [`Handle::write`]. A socket for which too much waits is closed
     /// with 1008, never silently skipped.
-    fn push(&self, frame: &Frame, received: Option<Instant>) -> bool {
-        let mut pushed = self.outbox.push(frame.clone(), received);
+    fn push(&self, frame: &Frame) -> bool {
+        let mut pushed = self.outbox.push(frame.clone());
         if let (Pushed::Full(_), Some(_)) = (&pushed, &self.stream) {
             // The client may read as fast as it can, and only nobody has written yet.
             self.write();
-            pushed = self.outbox.push(frame.clone(), received);
+            pushed = self.outbox.push(frame.clone());
         }
         match pushed {
             Pushed::First if self.stream.is_none() => {
@@ -184,8 +184,12 @@ impl Member for Arc<Handle> {
 impl Receiver for Arc<Handle> {
     type Frame = Frame;
 
-    fn offer(&self, frame: &Frame, received: Instant) -> bool {
-        self.push(frame, Some(received))
+    fn frame(text: String, received: Instant) -> Frame {
+        Frame::event(text, received)
+    }
+
+    fn offer(&self, frame: &Frame) -> bool {
+        self.push(frame)
     }
 
     fn flush(&self) {
@@ -270,12 +274,12 @@ mod tests {
         let handle = Arc::new(Handle::new(id, source, 0, Some(stream), room()));
         let (reply, event) = (
             Frame::from("reply".to_owned()),
-            Frame::from("event".to_owned()),
+            Frame::event("event".to_owned(), Instant::now()),
         );
         // Pushed, and its writer comes while nothing may go out.
-        assert!(handle.offer(&event, Instant::now()));
+        assert!(handle.offer(&event));
         handle.send_with(&reply, || {
-            handle.offer(&event, Instant::now());
+            handle.offer(&event);
             handle.flush();
             handle.send(reply.clone());
             let nothing = client.try_read(&mut [0; 9]);

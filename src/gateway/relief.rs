@@ -66,13 +66,13 @@ mod tests {
         let source = SocketAddr::from(([127, 0, 0, 1], 1));
         let id = SessionId::new(&frames.to_string());
         let handle = Arc::new(Handle::new(id, source, 0, Some(stream), room.clone()));
-        let frame = Frame::from("x".repeat(64 * 1024));
+        let frame = Frame::event("x".repeat(64 * 1024), Instant::now());
         while handle.outbox.debt() == 0 {
-            handle.offer(&frame, Instant::now());
+            handle.offer(&frame);
             handle.flush();
         }
         for _ in 1..frames {
-            handle.offer(&frame, Instant::now());
+            handle.offer(&frame);
         }
         (handle, peer.expect("connects"))
     }

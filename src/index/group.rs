@@ -32,13 +32,7 @@ type Groups<M> = Vec<Arc<Group<M>>>;
 /// Sockets that subscribed to the same (account, client binding, subscription key).
 #[derive(Debug)]
 pub struct Group<M> {
-    /// Whose events its members may see.
-    pub scope: Scope,
-    /// The text that clients dispatch on (`subscribed_key`).
-    pub subscribed_key: Arc<str>,
-    /// The pattern; holds [`MONTH`] where a monthly database stands.
-    pub subscription_key: Arc<str>,
-    unnamed: Unnamed,
+    subscription: Arc<Subscription>,
     members: RwLock<Members<M>>,
 }
 
@@ -58,8 +52,24 @@ impl<M> Default for Index<M> {
 }
 
 impl<M: Member> Index<M> {
+    /// The subscription as others hold it already, if somebody does: equal ones are there once.
+    pub fn shared(&self, subscription: Subscription) -> Arc<Subscription> {
+        let exchanges = self
+            .exchanges
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let trie = exchanges.get(&subscription.exchange);
+        let groups = trie.and_then(|trie| trie.get(&subscription.key));
+        let held = groups
+            .into_iter()
+            .flatten()
+            .map(|group| &group.subscription);
+        let equal = held.into_iter().find(|held| ***held == subscription);
+        equal.map_or_else(|| Arc::new(subscription), Arc::clone)
+    }
+
     /// Adds a member to the subscription's group. Doing so again changes nothing.
-    pub fn bind(&self, subscription: &Subscription, member: M) {
+    pub fn bind(&self, subscription: &Arc<Subscription>, member: M) {
         let mut exchanges = self
             .exchanges
             .write()
@@ -72,7 +82,7 @@ impl<M: Member> Index<M> {
         let group = if let Some(at) = at {
             &groups[at]
         } else {
-            groups.push(Arc::new(Group::new(subscription)));
+            groups.push(Arc::new(Group::new(subscription.clone())));
             self.groups.fetch_add(1, Ordering::Relaxed);
             &groups[groups.len() - 1]
         };
@@ -157,12 +167,9 @@ impl<M: Member> Index<M> {
 }
 
 impl<M: Member> Group<M> {
-    fn new(subscription: &Subscription) -> Self {
+    fn new(subscription: Arc<Subscription>) -> Self {
         Self {
-            scope: subscription.scope.clone(),
-            subscribed_key: subscription.reported.clone(),
-            subscription_key: subscription.key.clone(),
-            unnamed: subscription.unnamed,
+            subscription,
             members: RwLock::new(Members {
                 list: Vec::new(),
                 places: HashMap::new(),
@@ -171,14 +178,20 @@ impl<M: Member> Group<M> {
     }
 
     fn is_of(&self, subscription: &Subscription) -> bool {
-        self.scope == subscription.scope
-            && self.subscribed_key == subscription.reported
-            && self.subscription_key == subscription.key
-            && self.unnamed == subscription.unnamed
+        let own = &self.subscription;
+        own.scope == subscription.scope
+            && own.reported == subscription.reported
+            && own.key == subscription.key
+            && own.unnamed == subscription.unnamed
+    }
+
+    /// The text that clients dispatch on (`subscribed_key`).
+    pub fn subscribed_key(&self) -> &str {
+        &self.subscription.reported
     }
 
     fn month_at(&self, at: usize) -> bool {
-        topic::words(&self.subscription_key)
+        topic::words(&self.subscription.key)
             .nth(at)
             .is_some_and(|word| word.ends_with(MONTH))
     }
@@ -187,21 +200,20 @@ impl<M: Member> Group<M> {
     /// is one of super-duper admins. An event that names no account is for the latter only, except
     /// where the subscription key itself belongs to one account.
     pub fn may_see(&self, account: Option<&str>) -> bool {
-        match (&self.scope, account) {
+        match (&self.subscription.scope, account) {
             (Scope::All, _) => true,
             (Scope::One(own), Some(account)) => own.as_str() == account,
-            (Scope::One(_), None) => self.unnamed == Unnamed::Key,
+            (Scope::One(_), None) => self.subscription.unnamed == Unnamed::Key,
         }
     }
 
     /// The subscription key with the month of this event's routing key filled in.
     pub fn key_for(&self, routing_key: &str) -> String {
+        let key = &self.subscription.key;
         let month = topic::words(routing_key).find_map(month_of);
         match month {
-            Some(month) if self.subscription_key.contains(MONTH) => {
-                self.subscription_key.replacen(MONTH, month, 1)
-            }
-            _ => self.subscription_key.to_string(),
+            Some(month) if key.contains(MONTH) => key.replacen(MONTH, month, 1),
+            _ => key.to_string(),
         }
     }
 
@@ -245,14 +257,15 @@ mod tests {
         "0f9e8d7c6b5a49382716f5e4d3c2b1a0",
     ];
 
-    fn subscriptions(account: &str, binding: &str) -> Vec<Subscription> {
+    fn subscriptions(account: &str, binding: &str) -> Vec<Arc<Subscription>> {
         let catalogue = Catalogue::builtin();
         let plan = catalogue.validate(binding).expect("valid");
         let account = Account {
             scope: AccountId::parse(account).map_or(Scope::All, Scope::One),
             realm: Some(format!("{account}.example.net")),
         };
-        catalogue.expand(&plan, &account, false).expect("expands")
+        let all = catalogue.expand(&plan, &account, false).expect("expands");
+        all.into_iter().map(Arc::new).collect()
     }
 
     fn reached(

@@ -67,6 +67,19 @@ impl<T> Trie<T> {
     }
 
     /// The value of exactly this pattern.
+    pub fn get(&self, pattern: &str) -> Option<&T> {
+        let mut node = &self.root;
+        for word in words(pattern) {
+            node = match word {
+                "*" => node.star.as_deref()?,
+                "#" => node.hash.as_deref()?,
+                _ => node.literal.get(word)?,
+            };
+        }
+        node.value.as_ref()
+    }
+
+    /// The value of exactly this pattern, to be changed.
     pub fn get_mut(&mut self, pattern: &str) -> Option<&mut T> {
         let mut node = &mut self.root;
         for word in words(pattern) {

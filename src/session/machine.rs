@@ -35,7 +35,8 @@ pub struct Session {
     login: Option<Login>,
     table: Table,
     notes: Notes,
-    pending: Option<Pending>,
+    /// Boxed: a session is mostly idle.
+    pending: Option<Box<Pending>>,
     made_ids: u64,
     hasher: RandomState,
 }
@@ -75,7 +76,6 @@ enum Pending {
         request: Request,
         login: Login,
         account: Account,
-        added: Vec<Subscription>,
     },
 }
 
@@ -151,10 +151,10 @@ impl Session {
                 self.command(request, login)
             }
             (Some(token), Some(token_hash), _) => {
-                self.pending = Some(Pending::Identity {
+                self.pending = Some(Box::new(Pending::Identity {
                     request,
                     token_hash,
-                });
+                }));
                 Step::Authenticate(token)
             }
             _ => refuse(
@@ -176,7 +176,7 @@ impl Session {
         let Some(Pending::Identity {
             request,
             token_hash,
-        }) = self.pending.take()
+        }) = self.answered()
         else {
             return Step::Done(Done::default());
         };
@@ -217,7 +217,7 @@ impl Session {
             arguments,
             plans,
             remove,
-        }) = self.pending.take()
+        }) = self.answered()
         else {
             return Step::Done(Done::default());
         };
@@ -256,34 +256,28 @@ impl Session {
             return too_many(&request.id, most);
         }
         if added.is_empty() {
-            return self.subscribed(&request, login, &account, added);
+            return self.subscribed(&request, login, &account, Vec::new());
         }
-        let broker = added
-            .iter()
-            .map(|subscription| subscription.broker.clone())
-            .collect();
-        self.pending = Some(Pending::Listening {
+        self.pending = Some(Box::new(Pending::Listening {
             request,
             login,
             account,
-            added,
-        });
-        Step::Listen(broker)
+        }));
+        Step::Listen(added)
     }
 
-    /// The answer to [`Step::Listen`]: the broker's bindings are made, or why not.
-    pub fn on_listening(&mut self, verdict: Result<(), Denied>) -> Step {
+    /// The answer to [`Step::Listen`]: the same subscriptions, for which events come now, or why not.
+    pub fn on_listening(&mut self, verdict: Result<Vec<Arc<Subscription>>, Denied>) -> Step {
         let Some(Pending::Listening {
             request,
             login,
             account,
-            added,
-        }) = self.pending.take()
+        }) = self.answered()
         else {
             return Step::Done(Done::default());
         };
         match verdict {
-            Ok(()) => self.subscribed(&request, login, &account, added),
+            Ok(added) => self.subscribed(&request, login, &account, added),
             Err(denied) => refuse(denied.outcome, &request.id, denied.error),
         }
     }
@@ -329,8 +323,12 @@ impl Session {
     }
 
     /// The socket is gone: everything that it was subscribed to.
-    pub fn end(&mut self) -> Vec<Subscription> {
+    pub fn end(&mut self) -> Vec<Arc<Subscription>> {
         self.table.clear()
+    }
+
+    fn answered(&mut self) -> Option<Pending> {
+        self.pending.take().map(|pending| *pending)
     }
 
     /// Whether a message with a good token has succeeded.
@@ -396,13 +394,13 @@ impl Session {
             return refuse_all(Outcome::Invalid, &request.id, errors);
         }
         let step = Step::Authorise(login.identity.clone(), arguments.account.clone());
-        self.pending = Some(Pending::Access {
+        self.pending = Some(Box::new(Pending::Access {
             request,
             login,
             arguments,
             plans,
             remove,
-        });
+        }));
         step
     }
 
@@ -411,7 +409,7 @@ impl Session {
         request: &Request,
         login: Login,
         account: &Account,
-        bind: Vec<Subscription>,
+        bind: Vec<Arc<Subscription>>,
     ) -> Step {
         let added = bind.clone();
         let done = Done {
@@ -426,7 +424,12 @@ impl Session {
         })
     }
 
-    fn unsubscribed(&mut self, request: &Request, login: Login, unbind: Vec<Subscription>) -> Step {
+    fn unsubscribed(
+        &mut self,
+        request: &Request,
+        login: Login,
+        unbind: Vec<Arc<Subscription>>,
+    ) -> Step {
         let kazoo = self.limits.kazoo_listing;
         let unsubscribed = listing(&unbind, kazoo);
         let done = Done {

@@ -70,13 +70,14 @@ impl Rig {
                 Step::Authorise(identity, account) => {
                     self.session.on_access(access(&identity, &account))
                 }
-                Step::Listen(_) => {
+                Step::Listen(wanted) => {
                     let denied = |error| Denied {
                         outcome: Outcome::Source,
                         error,
                     };
-                    self.session
-                        .on_listening(self.broker.clone().map_err(denied))
+                    let all = wanted.into_iter().map(Arc::new).collect();
+                    let verdict = self.broker.clone().map(|()| all).map_err(denied);
+                    self.session.on_listening(verdict)
                 }
                 Step::Done(done) => {
                     if let (Frame::Text(request), Some(reply)) = (frame, &done.reply) {

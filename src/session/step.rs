@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::catalogue::{Account, BrokerBinding, Subscription};
+use crate::catalogue::{Account, Subscription};
 use crate::model::{Identity, Token};
 
 /// What a session may do, from the settings.
@@ -49,7 +49,7 @@ pub enum Step {
     Authorise(Identity, String),
     /// Make sure that there is room for these subscriptions and that the broker delivers their events,
     /// then call [`super::Session::on_listening`].
-    Listen(Vec<BrokerBinding>),
+    Listen(Vec<Subscription>),
     /// The message is through.
     Done(Done),
 }
@@ -58,11 +58,11 @@ pub enum Step {
 #[derive(Debug, Default)]
 pub struct Done {
     /// To be taken out of the index, and released at the broker.
-    pub unbind: Vec<Subscription>,
+    pub unbind: Vec<Arc<Subscription>>,
     /// To be sent.
     pub reply: Option<String>,
-    /// To be put into the index, after the reply: no event comes before it.
-    pub bind: Vec<Subscription>,
+    /// To be put into the index before the reply can be read, but no event of them before the reply.
+    pub bind: Vec<Arc<Subscription>>,
     /// The listing changed.
     pub relist: bool,
     /// For the metrics.

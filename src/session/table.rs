@@ -10,7 +10,7 @@ use crate::model::Scope;
 /// account; no pair is held twice.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    bound: Vec<Subscription>,
+    bound: Vec<Arc<Subscription>>,
     /// The accounts of what is bound, each once.
     accounts: Vec<Account>,
 }
@@ -18,7 +18,7 @@ pub(super) struct Table {
 impl Table {
     /// Of these, the ones not held yet, each once.
     pub(super) fn missing(&self, wanted: Vec<Subscription>) -> Vec<Subscription> {
-        let mut held: HashSet<&Subscription> = self.bound.iter().collect();
+        let mut held: HashSet<&Subscription> = self.bound.iter().map(|held| &**held).collect();
         let new: Vec<bool> = wanted
             .iter()
             .map(|subscription| held.insert(subscription))
@@ -34,9 +34,11 @@ impl Table {
     }
 
     /// Adds what was expanded for this account.
-    pub(super) fn add(&mut self, account: &Account, subscriptions: &[Subscription]) {
+    pub(super) fn add(&mut self, account: &Account, subscriptions: &[Arc<Subscription>]) {
+        self.bound.reserve_exact(subscriptions.len());
         self.bound.extend_from_slice(subscriptions);
         if !subscriptions.is_empty() && !self.accounts.contains(account) {
+            self.accounts.reserve_exact(1);
             self.accounts.push(account.clone());
         }
     }
@@ -46,7 +48,7 @@ impl Table {
     }
 
     /// Takes out what a client bound under these names for an account.
-    pub(super) fn remove(&mut self, scope: &Scope, bindings: &[&str]) -> Vec<Subscription> {
+    pub(super) fn remove(&mut self, scope: &Scope, bindings: &[&str]) -> Vec<Arc<Subscription>> {
         let named: HashSet<&str> = bindings.iter().copied().collect();
         let (removed, kept) = std::mem::take(&mut self.bound)
             .into_iter()
@@ -58,7 +60,7 @@ impl Table {
         removed
     }
 
-    pub(super) fn clear(&mut self) -> Vec<Subscription> {
+    pub(super) fn clear(&mut self) -> Vec<Arc<Subscription>> {
         self.accounts.clear();
         std::mem::take(&mut self.bound)
     }
@@ -70,13 +72,16 @@ impl Table {
 }
 
 /// The reported texts of subscriptions: each once, or in the original's way once for each key.
-pub(super) fn listing(subscriptions: &[Subscription], kazoo: bool) -> Vec<Arc<str>> {
+pub(super) fn listing(subscriptions: &[Arc<Subscription>], kazoo: bool) -> Vec<Arc<str>> {
     let mut seen = HashSet::new();
     let texts = subscriptions
         .iter()
         .map(|subscription| &subscription.reported);
-    texts
+    let mut listing: Vec<Arc<str>> = texts
         .filter(|text| kazoo || seen.insert(*text))
         .cloned()
-        .collect()
+        .collect();
+    // Kept for as long as the socket lives.
+    listing.shrink_to_fit();
+    listing
 }

@@ -18,6 +18,7 @@ pub struct Ingress {
     queue: Mutex<Queue>,
     ready: Notify,
     taken: Notify,
+    rested: Notify,
     max_bytes: usize,
     metrics: Arc<Metrics>,
 }
@@ -26,6 +27,8 @@ pub struct Ingress {
 struct Queue {
     events: VecDeque<Event>,
     bytes: usize,
+    /// Everything that was taken has been routed.
+    rests: bool,
 }
 
 /// The queue is full; here is the event again.
@@ -39,6 +42,7 @@ impl Ingress {
             queue: Mutex::default(),
             ready: Notify::new(),
             taken: Notify::new(),
+            rested: Notify::new(),
             max_bytes,
             metrics,
         }
@@ -84,8 +88,22 @@ impl Ingress {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits for a moment at which everything that came has been routed.
+    pub async fn settled(&self) {
+        loop {
+            let rested = self.rested.notified();
+            {
+                let queue = self.lock();
+                if queue.rests && queue.events.is_empty() {
+                    return;
+                }
+            }
+            rested.await;
+        }
+    }
+
     /// Swaps everything that waits into `batch` (which must be empty); waits until there is
-    /// something. For one caller.
+    /// something. For one caller, which has routed what it took before.
     pub async fn take(&self, batch: &mut VecDeque<Event>) {
         loop {
             {
@@ -96,10 +114,13 @@ impl Ingress {
                         .ingress_bytes
                         .set(i64::try_from(queue.bytes).unwrap_or(i64::MAX));
                     queue.bytes = 0;
+                    queue.rests = false;
                     self.taken.notify_one();
                     return;
                 }
+                queue.rests = true;
             }
+            self.rested.notify_waiters();
             self.metrics.ingress_bytes.set(0);
             self.ready.notified().await;
         }
@@ -120,6 +141,7 @@ fn cost(event: &Event) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
     use std::time::Instant;
 
     fn event(body: &str) -> Event {
@@ -129,6 +151,19 @@ mod tests {
             body: body.into(),
             received: Instant::now(),
         }
+    }
+
+    #[tokio::test]
+    async fn settled_when_all_is_routed() {
+        let ingress = Ingress::new(1000, Arc::default());
+        ingress.push(event("1")).expect("room");
+        let mut batch = VecDeque::new();
+        ingress.take(&mut batch).await;
+        assert!(ingress.settled().now_or_never().is_none(), "only taken");
+        assert!(ingress.take(&mut batch).now_or_never().is_none(), "empty");
+        assert!(ingress.settled().now_or_never().is_some());
+        ingress.push(event("2")).expect("room");
+        assert!(ingress.settled().now_or_never().is_none(), "another");
     }
 
     #[tokio::test]
