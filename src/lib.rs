@@ -35,6 +35,9 @@
 //! 4. [`source`] binds on the broker; then the reply is queued; then [`index`] binds, the last two
 //!    without a pause between.
 //!
+//! `benches/cases` holds the steps of both walks one by one, without sockets, and `benches/micro.rs`
+//! tells their time. Some steps are public for it alone.
+//!
 //! # Invariants
 //!
 //! - The core never reads the clock and makes no I/O.

@@ -18,7 +18,7 @@ const GATHER: usize = 64;
 
 /// The queue of one socket.
 #[derive(Debug)]
-pub(super) struct Outbox {
+pub struct Outbox {
     queue: Mutex<Queue>,
     max_bytes: usize,
 }
@@ -48,7 +48,7 @@ struct Waiting {
 
 /// What a push found.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Pushed {
+pub enum Pushed {
     /// It is the first that waits: somebody has to see to it that it is written.
     First,
     /// Somebody sees to it already.
@@ -61,17 +61,18 @@ pub(super) enum Pushed {
 
 /// What a write came to.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Written {
+pub struct Written {
     /// Event frames written in full.
-    pub(super) events: u64,
+    pub events: u64,
     /// When the source got the oldest of them.
-    pub(super) oldest: Option<Instant>,
+    pub oldest: Option<Instant>,
     /// Something is left: the kernel takes no more now.
-    pub(super) stuck: bool,
+    pub stuck: bool,
 }
 
 impl Outbox {
-    pub(super) fn new(max_bytes: usize) -> Self {
+    /// An empty queue for this many bytes.
+    pub fn new(max_bytes: usize) -> Self {
         Self {
             queue: Mutex::default(),
             max_bytes,
@@ -79,7 +80,7 @@ impl Outbox {
     }
 
     /// Appends a frame.
-    pub(super) fn push(&self, frame: Frame, received: Option<Instant>) -> Pushed {
+    pub fn push(&self, frame: Frame, received: Option<Instant>) -> Pushed {
         let cost = frame.len() + OVERHEAD;
         let mut queue = self.lock();
         if queue.closed {
@@ -113,7 +114,7 @@ impl Outbox {
 
     /// Writes what waits with `write`, which gets many frames at a time and must not block. Unless
     /// `task`, a queue whose task waits for the kernel is left to it.
-    pub(super) fn write(
+    pub fn write(
         &self,
         task: bool,
         mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
