@@ -35,8 +35,8 @@
 //! 4. [`source`] binds on the broker; then the reply is queued; then [`index`] binds, the last two
 //!    without a pause between.
 //!
-//! `benches/cases` holds the steps of both walks one by one, without sockets, and `benches/micro.rs`
-//! tells their time. Some steps are public for it alone.
+//! `benches/cases` holds the steps of both walks one by one, without sockets: `benches/micro.rs` tells
+//! their time, `benches/instructions.rs` counts their instructions. Some steps are public for them alone.
 //!
 //! # Invariants
 //!
