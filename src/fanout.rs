@@ -13,5 +13,7 @@ mod peek;
 mod scan;
 
 pub use deliver::{Delivered, Dispatcher, Receiver, Refused};
+pub use frame::{frame, tail};
 pub use normalise::normalise;
+pub use peek::{Peek, Unroutable, peek};
 pub use scan::BadJson;

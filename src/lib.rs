@@ -35,6 +35,9 @@
 //! 4. [`source`] binds on the broker; then the reply is queued and held back; then [`index`] binds; then
 //!    the reply goes out.
 //!
+//! `benches/cases` holds the steps of both walks one by one, without sockets: `benches/micro.rs` tells
+//! their time, `benches/instructions.rs` counts their instructions. Some steps are public for them alone.
+//!
 //! # Invariants
 //!
 //! - The core never reads the clock and makes no I/O.

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 /// The part of a frame that every group shares: name, routing key, data.
-pub(super) fn tail(name: Option<&str>, routing_key: &str, data: &str) -> String {
+pub fn tail(name: Option<&str>, routing_key: &str, data: &str) -> String {
     let key = quoted(routing_key);
     let mut tail = String::with_capacity(data.len() + key.len() + 64);
     if let Some(name) = name {
@@ -20,7 +20,7 @@ pub(super) fn tail(name: Option<&str>, routing_key: &str, data: &str) -> String 
 }
 
 /// The whole frame for one group.
-pub(super) fn frame(subscribed_key: &str, subscription_key: &str, tail: &str) -> String {
+pub fn frame(subscribed_key: &str, subscription_key: &str, tail: &str) -> String {
     let mut frame =
         String::with_capacity(tail.len() + subscribed_key.len() + subscription_key.len() + 72);
     frame.push_str("{\"action\":\"event\",\"subscribed_key\":");

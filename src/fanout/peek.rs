@@ -9,18 +9,18 @@ use crate::model::{AccountId, topic};
 
 /// What routing needs to know of an event.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Peek<'a> {
+pub struct Peek<'a> {
     /// `Event-Name`, as it stands in the body, quotes included.
-    pub(super) name: Option<&'a str>,
+    pub name: Option<&'a str>,
     /// The event's own account; the isolation rule compares it.
-    pub(super) account: Option<Cow<'a, str>>,
+    pub account: Option<Cow<'a, str>>,
     /// The key that is matched and that clients see.
-    pub(super) routing_key: Cow<'a, str>,
+    pub routing_key: Cow<'a, str>,
 }
 
 /// Why an event cannot be routed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unroutable {
+pub enum Unroutable {
     /// The body is not a JSON object.
     Json(BadJson),
     /// A call event without `Event-Name` or `Call-ID`, from which its key is made.
@@ -34,7 +34,7 @@ impl From<BadJson> for Unroutable {
 }
 
 /// Reads a body that came from this exchange under this key.
-pub(super) fn peek<'a>(
+pub fn peek<'a>(
     body: &'a str,
     exchange: &Exchange,
     published_key: &'a str,

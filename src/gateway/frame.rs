@@ -33,7 +33,7 @@ impl Frame {
     }
 
     /// A text message in one frame, with an event that the source got at `received`.
-    pub(super) fn event(text: String, received: Instant) -> Self {
+    pub fn event(text: String, received: Instant) -> Self {
         Self::text(text, Some(received))
     }
 

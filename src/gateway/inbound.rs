@@ -14,10 +14,14 @@ const MAX_FRAGMENTS: usize = 1024;
 
 /// A message, or a control frame.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Message {
+pub enum Message {
+    /// What a client says in this protocol.
     Text(String),
+    /// Never right here, so its payload is not kept.
     Binary,
+    /// With the payload that the pong repeats.
     Ping(Bytes),
+    /// Whatever it carries.
     Pong,
     /// With the code that came with it.
     Close(Option<CloseCode>),
@@ -25,15 +29,18 @@ pub(super) enum Message {
 
 /// Why the client cannot be understood any more.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub enum Fault {
+    /// A rule of RFC 6455 is broken: which.
     Protocol(&'static str),
+    /// A text that is none.
     Utf8,
+    /// More than one message may have.
     TooLong,
 }
 
 /// What is not finished yet.
 #[derive(Debug)]
-pub(super) struct Inbound {
+pub struct Inbound {
     /// Bytes of a frame that is not here in full.
     rest: Vec<u8>,
     /// Frames of a message whose last is not here.
@@ -59,7 +66,8 @@ struct Head {
 }
 
 impl Inbound {
-    pub(super) fn new(max: usize) -> Self {
+    /// Nothing has come yet; no message may be longer than `max` bytes.
+    pub fn new(max: usize) -> Self {
         Self {
             rest: Vec::new(),
             fragments: None,
@@ -69,11 +77,7 @@ impl Inbound {
 
     /// Takes bytes that were read, and gives each message that is complete to `take`. After a fault
     /// nothing more may be fed.
-    pub(super) fn feed(
-        &mut self,
-        bytes: &mut [u8],
-        mut take: impl FnMut(Message),
-    ) -> Result<(), Fault> {
+    pub fn feed(&mut self, bytes: &mut [u8], mut take: impl FnMut(Message)) -> Result<(), Fault> {
         if self.rest.is_empty() {
             let used = self.parse(bytes, &mut take)?;
             self.rest.extend_from_slice(&bytes[used..]);

@@ -19,7 +19,7 @@ const GATHER: usize = 64;
 
 /// The queue of one socket.
 #[derive(Debug)]
-pub(super) struct Outbox {
+pub struct Outbox {
     queue: Mutex<Queue>,
     room: Arc<Room>,
 }
@@ -43,7 +43,7 @@ struct Queue {
 
 /// What a push found.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Pushed {
+pub enum Pushed {
     /// It is the first that waits: somebody has to see to it that it is written.
     First,
     /// Somebody sees to it already.
@@ -56,17 +56,18 @@ pub(super) enum Pushed {
 
 /// What a write came to.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Written {
+pub struct Written {
     /// Event frames written in full.
-    pub(super) events: u64,
+    pub events: u64,
     /// When the source got the oldest of them.
-    pub(super) oldest: Option<Instant>,
+    pub oldest: Option<Instant>,
     /// Something is left: the kernel takes no more now.
-    pub(super) stuck: bool,
+    pub stuck: bool,
 }
 
 impl Outbox {
-    pub(super) fn new(room: Arc<Room>) -> Self {
+    /// An empty queue.
+    pub fn new(room: Arc<Room>) -> Self {
         Self {
             queue: Mutex::default(),
             room,
@@ -74,7 +75,7 @@ impl Outbox {
     }
 
     /// Appends a frame.
-    pub(super) fn push(&self, frame: Frame) -> Pushed {
+    pub fn push(&self, frame: Frame) -> Pushed {
         let mut queue = self.lock();
         if queue.closed {
             queue.lost += u64::from(frame.received().is_some());
@@ -108,7 +109,7 @@ impl Outbox {
 
     /// Writes what waits with `write`, which gets many frames at a time and must not block. Unless
     /// `task`, a queue whose task waits for the kernel is left to it.
-    pub(super) fn write(
+    pub fn write(
         &self,
         task: bool,
         mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
