@@ -43,7 +43,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::Parser;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use options::{Common, Options, Scenario};
@@ -92,12 +92,12 @@ fn run(options: Options) -> anyhow::Result<bool> {
     let lab = Lab::new(options.common)?;
     let sections = scenarios::run(&lab, options.scenario)?;
     if lab.json {
-        let sections = sections.iter().map(report::Section::json);
+        let sections: Vec<Value> = sections.iter().map(report::Section::json).collect();
         let all = json!({
             "server": lab.server.display().to_string(),
             "source": lab.source(),
             "faults": lab.faults.get(),
-            "scenarios": Value::Object(Map::from_iter(sections)),
+            "scenarios": sections,
         });
         println!("{all}");
     }

@@ -117,8 +117,8 @@ pub(crate) struct Selective {
 
 #[derive(Debug, Args)]
 pub(crate) struct Bindings {
-    /// Subscriptions in the index, 1000 a socket
-    #[arg(long, value_name = "N,N", value_delimiter = ',', default_values_t = [10, 1000, 100_000, 1_000_000], value_parser = value_parser!(u32).range(1..=10_000_000))]
+    /// Subscriptions in the index, over at most 1000 sockets
+    #[arg(long, value_name = "N,N", value_delimiter = ',', default_values_t = [10, 1000, 100_000, 1_000_000], value_parser = value_parser!(u32).range(1..=1_000_000))]
     pub(crate) subscriptions: Vec<u32>,
     #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = value_parser!(u32).range(1..=10_000_000))]
     pub(crate) events: u32,
@@ -167,9 +167,9 @@ pub(crate) struct Slow {
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = value_parser!(u32).range(1..=100_000))]
     pub(crate) stopped: u32,
     /// Events a second
-    #[arg(long, value_name = "N", default_value_t = 300, value_parser = value_parser!(u32).range(1..=100_000))]
+    #[arg(long, value_name = "N", default_value_t = 150, value_parser = value_parser!(u32).range(1..=100_000))]
     pub(crate) rate: u32,
-    #[arg(long, value_name = "S", default_value_t = 12, value_parser = value_parser!(u32).range(1..=600))]
+    #[arg(long, value_name = "S", default_value_t = 15, value_parser = value_parser!(u32).range(1..=600))]
     pub(crate) seconds: u32,
     /// Over wss
     #[arg(long)]

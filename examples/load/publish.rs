@@ -39,11 +39,14 @@ struct Shared {
 #[derive(Debug)]
 enum Lane {
     Http(Http),
-    Amqp {
-        channel: Channel,
-        // Closes when dropped.
-        _connection: Connection,
-    },
+    Amqp(Box<Amqp>),
+}
+
+#[derive(Debug)]
+struct Amqp {
+    channel: Channel,
+    // Closes when dropped.
+    _connection: Connection,
 }
 
 impl Publisher {
@@ -118,13 +121,13 @@ impl Lane {
                 board.begin(number, due).await;
                 http.send(Method::PUT, "/v2/events", body).await?;
             }
-            Self::Amqp { channel, .. } => {
+            Self::Amqp(amqp) => {
                 let (key, body) = (sample.key(filling), sample.body(filling));
                 board.begin(number, due).await;
                 let properties =
                     BasicProperties::default().with_content_type("application/json".into());
                 // Without confirms, as Kazoo does it; the sockets tell what was lost.
-                let sent = channel.basic_publish(
+                let sent = amqp.channel.basic_publish(
                     ShortString::try_new(&*sample.exchange)?,
                     ShortString::try_new(&*key)?,
                     BasicPublishOptions::default(),
@@ -155,8 +158,8 @@ async fn amqp(url: &str, samples: &[Sample]) -> anyhow::Result<Lane> {
             )
             .await?;
     }
-    Ok(Lane::Amqp {
+    Ok(Lane::Amqp(Box::new(Amqp {
         channel,
         _connection: connection,
-    })
+    })))
 }

@@ -1,11 +1,14 @@
 //! Results, as tables and as JSON.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value, json};
 
 /// One scenario's table.
 #[derive(Debug)]
 pub(crate) struct Section {
-    name: &'static str,
+    scenario: &'static str,
+    about: &'static str,
     /// What the columns mean, where their titles do not say it.
     notes: Vec<String>,
     rows: Vec<Row>,
@@ -70,9 +73,10 @@ impl Row {
 }
 
 impl Section {
-    pub(crate) fn new(name: &'static str, notes: &[&str]) -> Self {
+    pub(crate) fn new(scenario: &'static str, about: &'static str, notes: &[&str]) -> Self {
         Self {
-            name,
+            scenario,
+            about,
             notes: notes.iter().map(|&note| note.to_owned()).collect(),
             rows: Vec::new(),
         }
@@ -86,9 +90,9 @@ impl Section {
         self.notes.push(note);
     }
 
-    /// Right-aligned columns, as wide as they need to be.
-    pub(crate) fn print(&self) {
-        println!("\n{}", self.name);
+    /// Right-aligned columns, as wide as they need to be. Notes only if they were not told before.
+    pub(crate) fn print(&self, told: &mut HashSet<String>) {
+        println!("\n{}: {}", self.scenario, self.about);
         let head = self.rows.first().map(|row| {
             let titles = row.0.iter().map(|cell| cell.title);
             titles.collect::<Vec<_>>()
@@ -106,13 +110,14 @@ impl Section {
             println!("  {}", cells.collect::<Vec<_>>().join("  "));
         }
         for note in &self.notes {
-            println!("  {note}");
+            if told.insert(note.clone()) {
+                println!("  {note}");
+            }
         }
     }
 
-    /// All rows.
-    pub(crate) fn json(&self) -> (String, Value) {
-        let rows = self.rows.iter().map(Row::json).collect();
-        (self.name.to_owned(), Value::Array(rows))
+    pub(crate) fn json(&self) -> Value {
+        let rows: Vec<Value> = self.rows.iter().map(Row::json).collect();
+        json!({"scenario": self.scenario, "about": self.about, "rows": rows})
     }
 }

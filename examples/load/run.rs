@@ -106,6 +106,11 @@ pub(crate) fn run(
     while Instant::now() < end {
         crowd.pump(AFTERMATH / 4, &mut read)?;
     }
+    for (number, end) in &crowd.ended {
+        if *number < shares.len() {
+            lab.say(&format!("socket {number} ended: {end}"));
+        }
+    }
     let mut outcome = Outcome {
         events: board.script.events.len(),
         deliveries: 0,

@@ -34,7 +34,7 @@ pub(super) fn events(sockets: u32) -> u32 {
 }
 
 pub(super) fn measure(lab: &Lab, options: &Broadcast) -> anyhow::Result<Section> {
-    let mut section = Section::new("broadcast: every event to every socket", &NOTES);
+    let mut section = Section::new("broadcast", "every event to every socket", &NOTES);
     section.note("limit 1, limit 16: the bare epoll server, an event or 16 events a write; ratio: net to limit 16".into());
     for &sockets in &options.sockets {
         lab.say(&format!("broadcast, {sockets} sockets"));

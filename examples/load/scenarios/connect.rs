@@ -22,7 +22,8 @@ pub(super) fn bindings() -> Vec<String> {
 
 pub(super) fn measure(lab: &Lab, options: &Connect) -> anyhow::Result<Section> {
     let mut section = Section::new(
-        "connect: TCP, TLS, handshake, log-in and a subscription of five bindings",
+        "connect",
+        "TCP, TLS, handshake, log-in and a subscription of five bindings",
         &[],
     );
     for tls in [false, true] {

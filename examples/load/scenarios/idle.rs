@@ -27,7 +27,8 @@ pub(super) fn measure(lab: &Lab, options: &Idle) -> anyhow::Result<Section> {
         given => given.to_vec(),
     };
     let mut section = Section::new(
-        "idle: sockets that are subscribed and do nothing",
+        "idle",
+        "sockets that are subscribed and do nothing",
         &[
             "bytes/socket: growth of VmRSS; the kernel's part of a TCP connection, about 4 KB, is not in it",
             "CPU %: of one core, while nothing happens",

@@ -24,7 +24,8 @@ const QUANTILES: [(f64, &str, &str); 6] = [
 
 pub(super) fn measure(lab: &Lab, options: &Latency) -> anyhow::Result<Section> {
     let mut section = Section::new(
-        "latency: milliseconds from publishing until the last socket has read the event",
+        "latency",
+        "milliseconds from publishing until the last socket has read the event",
         &[
             "the first row is the highest load, with as many events under way as the window allows",
             "an event that its publisher sent late counts from when it was due",

@@ -67,7 +67,7 @@ pub(super) fn measure(lab: &Lab, options: &Mixed) -> anyhow::Result<Section> {
             1,
             outcome.deliveries as f64 / heard as f64,
         );
-    let mut section = Section::new("mixed: an operator's day", &NOTES);
+    let mut section = Section::new("mixed", "an operator's day", &NOTES);
     section.note("unheard: events that nobody has subscribed to".into());
     section.push(faults(costs(row, &outcome), &outcome));
     Ok(section)
@@ -85,9 +85,10 @@ fn role(random: &mut Random) -> u32 {
 }
 
 fn kind(random: &mut Random) -> u8 {
+    let presence = CALLS + PRESENCE;
     let (first, count) = match random.below(100) {
         0..CALLS => (0, CALL_KINDS),
-        CALLS.. if random.below(100 - CALLS) < PRESENCE => (CALL_KINDS, PRESENCE_KINDS),
+        point if point < presence => (CALL_KINDS, PRESENCE_KINDS),
         _ => (
             CALL_KINDS + PRESENCE_KINDS,
             KINDS.len() - CALL_KINDS - PRESENCE_KINDS,

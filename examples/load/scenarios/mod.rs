@@ -11,6 +11,8 @@ mod slow;
 mod soak;
 mod storm;
 
+use std::collections::HashSet;
+
 use anyhow::Context;
 
 use crate::Lab;
@@ -39,11 +41,11 @@ pub(crate) fn run(lab: &Lab, scenario: Scenario) -> anyhow::Result<Vec<Section>>
     if !lab.json {
         println!("server {}, source: {}", lab.server.display(), lab.source());
     }
-    let mut sections = Vec::new();
+    let (mut sections, mut told) = (Vec::new(), HashSet::new());
     for scenario in scenarios {
         let section = one(lab, &scenario)?;
         if !lab.json {
-            section.print();
+            section.print(&mut told);
         }
         sections.push(section);
     }

@@ -61,7 +61,8 @@ pub(super) fn measure(lab: &Lab, options: &Selective) -> anyhow::Result<Section>
         );
     }
     let mut section = Section::new(
-        "selective: one socket an account, each event for one",
+        "selective",
+        "one socket an account, each event for one",
         &NOTES,
     );
     section

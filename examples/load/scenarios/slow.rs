@@ -33,7 +33,8 @@ pub(super) fn measure(lab: &Lab, options: &Slow) -> anyhow::Result<Section> {
         );
     };
     let mut section = Section::new(
-        "slow: some sockets never read; times and faults are of the others",
+        "slow",
+        "some sockets never read; times and faults are of the others",
         &[
             "most bytes: VmRSS of the server; each stopped socket may have 1 MiB waiting before it is closed",
         ],

@@ -108,7 +108,8 @@ pub(super) fn measure(lab: &Lab, options: &Soak) -> anyhow::Result<Section> {
         .count("rss", "bytes", last as u64)
         .number("slope_bytes_per_minute", "bytes/minute", 0, slope);
     let mut section = Section::new(
-        "soak: sockets come and go, some never read, and events flow",
+        "soak",
+        "sockets come and go, some never read, and events flow",
         &["bytes/minute: slope of VmRSS (least squares) after the first quarter of the time"],
     );
     section.push(faults(costs(row, &outcome), &outcome).text("closes", "closes", &closes));

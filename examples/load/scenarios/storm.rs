@@ -36,7 +36,8 @@ pub(super) fn measure(lab: &Lab, options: &Storm) -> anyhow::Result<Section> {
     let mut crowd = Crowd::new()?;
     crowd.at_once = AT_ONCE;
     let mut section = Section::new(
-        "storm: all sockets subscribe, are dropped, and come back at once",
+        "storm",
+        "all sockets subscribe, are dropped, and come back at once",
         &["broker bindings: blackhole_source_bindings, which must stay what it was"],
     );
     let mut bound = None;
