@@ -19,8 +19,6 @@ use crate::process::{Watched, allow_open_files};
 use crate::server::{Process, lines};
 
 const CONTROL: Token = Token(usize::MAX);
-/// Frames that lie ready one after another, for one write.
-const PREBUILT: usize = 64;
 /// Connections that may come faster than they are accepted.
 const BACKLOG: i32 = 4096;
 const START: Duration = Duration::from_secs(20);
@@ -55,7 +53,8 @@ pub(crate) fn serve(bare: &Bare) -> anyhow::Result<()> {
         sockets.push(Outgoing::new(stream));
     }
     println!("ready");
-    let frames = frame(bare.frame_bytes).repeat(PREBUILT);
+    // No write takes more, also where the kernel refused some before.
+    let frames = frame(bare.frame_bytes).repeat(bare.batch);
     let mut leave = bare.window;
     let (mut sent, mut started) = (0, false);
     let mut events = Events::with_capacity(1024);

@@ -91,7 +91,7 @@ fn limits(row: Row, sockets: usize, window: usize, outcome: &Outcome) -> anyhow:
         selective: false,
     };
     let gathered = Bare {
-        events: (DELIVERIES as usize / 2 / sockets).clamp(320, 400_000),
+        events: (DELIVERIES as usize / 2 / sockets).clamp(320, 1_000_000),
         window: window.max(GATHERED_WINDOW),
         batch: GATHERED,
         ..single.clone()
