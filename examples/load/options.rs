@@ -167,9 +167,9 @@ pub(crate) struct Slow {
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = value_parser!(u32).range(1..=100_000))]
     pub(crate) stopped: u32,
     /// Events a second
-    #[arg(long, value_name = "N", default_value_t = 150, value_parser = value_parser!(u32).range(1..=100_000))]
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = value_parser!(u32).range(1..=100_000))]
     pub(crate) rate: u32,
-    #[arg(long, value_name = "S", default_value_t = 15, value_parser = value_parser!(u32).range(1..=600))]
+    #[arg(long, value_name = "S", default_value_t = 20, value_parser = value_parser!(u32).range(1..=600))]
     pub(crate) seconds: u32,
     /// Over wss
     #[arg(long)]
