@@ -1,91 +1,76 @@
-//! Measures a gateway: what an idle socket costs, and what it costs to hand every event to every socket.
+//! Measures a gateway: `load --help` tells what, [`options`] how to ask for it.
 //!
 //! ```text
 //! cargo build --release                                    # the server that is measured
-//! cargo run --release --example load                       # everything
-//! cargo run --release --example load -- idle --sockets 2000
-//! cargo run --release --example load -- fanout --sockets 100,1000 --events 4000 --window 64
-//! cargo run --release --example load -- fanout --sockets 100 --rate 100 --events 1000
+//! cargo run --release --example load -- all
 //! ```
 //!
-//! Every measurement starts a server of its own as a process of its own, on 127.0.0.1 with a data
-//! directory that is thrown away, and kills it at the end. Client and server share the machine.
+//! The server runs as a process of its own; so does the bare epoll server that shows what is possible
+//! on the same machine at the same hour ([`limit`]). Client, server and broker share the machine:
+//! compare CPU, not rates a second. CPU and memory come from `/proc`, so this is for Linux only.
 //!
-//! - `idle`: sockets of one account that log in with five bindings and then do nothing. Connects a
-//!   second, memory of the server (VmRSS; the kernel's part of a TCP connection, about 4 KB, is not in
-//!   it) and CPU while nothing happens.
-//! - `fanout`: sockets of one account that all get every event, about 2 KB each. At most `--window`
-//!   events are published and not yet read by all sockets. Every socket must get every event once,
-//!   in the order in which each publisher sent them and in the same order as the other sockets.
+//! A scenario makes a [`script::Script`]: events, and which socket is to get which of them. [`run`]
+//! publishes it ([`publish`]: HTTP or AMQP) and reads the sockets ([`crowd`]) at the same time, and
+//! [`tally`] sees that every event comes once, in the order of its publisher, and to nobody else.
 //!
-//! The main figure is **deliveries per server CPU second**. Events go in through `PUT /v2/events`, so
-//! the server also spends CPU on HTTP, a token and JSON parsing for each. That part is measured
-//! first, with the same requests while nobody listens, and the figure is shown both with it
-//! ("gross") and without it ("net"). With few sockets net is a small difference of large numbers:
-//! trust it less. CPU comes from `/proc`, in steps of 10 ms. Linux only.
+//! Through the embedded bus the server also spends CPU on HTTP, a token and JSON for each event.
+//! What that costs while nobody listens is measured first; figures are shown with it ("gross") and
+//! without it ("net"). With few sockets net is a small difference of large numbers: trust it less.
 
-mod client;
-mod fanout;
-mod idle;
+mod accounts;
+mod api;
+mod crowd;
+mod events;
+
+mod interrupt;
+mod limit;
+mod metrics;
+mod options;
 mod process;
 mod publish;
+mod random;
 mod report;
+mod run;
+mod scenarios;
+mod script;
 mod server;
+mod socket;
 mod tally;
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use clap::{Parser, ValueEnum};
-use tokio::signal::unix::{SignalKind, signal};
+use clap::Parser;
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
 
-use report::Report;
+use options::{Common, Options, Scenario};
+use run::Outcome;
+use server::Server;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Scenario {
-    /// Sockets that do nothing
-    Idle,
-    /// Every event to every socket
-    Fanout,
-    /// Both
-    All,
-}
-
-/// Measures a gateway on this machine.
-#[derive(Debug, Parser)]
-struct Options {
-    /// What to measure
-    #[arg(value_enum, default_value = "all")]
-    scenario: Scenario,
-    /// The server [default: release/blackhole in the target directory of this program]
-    #[arg(long, value_name = "PATH")]
-    server: Option<PathBuf>,
-    /// Numbers of sockets [default: 2000 for idle, 100,1000 for fanout]
-    #[arg(long, value_name = "N,N", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    sockets: Vec<u32>,
-    /// Events of a fan-out [default: as many as make 4 million deliveries, 2,000 to 20,000]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
-    events: Option<u32>,
-    /// Events under way at most: published and not yet read by all sockets
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
-    window: u32,
-    /// HTTP connections that publish, each with one request at a time; too few leave the window empty
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=64))]
-    publishers: u32,
-    /// Events a second at most [default: as fast as the window allows]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    rate: Option<u32>,
-    /// One JSON object in place of tables
-    #[arg(long)]
+/// What all scenarios share.
+#[derive(Debug)]
+pub(crate) struct Lab {
+    server: PathBuf,
+    amqp_url: Option<String>,
+    /// The process of RabbitMQ, if it is on this machine.
+    broker: Option<u32>,
+    seed: u64,
     json: bool,
+    /// For publishers.
+    runtime: Runtime,
+    publishing_cost: Cell<Option<f64>>,
+    /// Events that were lost, doubled, out of order or at the wrong socket.
+    faults: Cell<u64>,
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
+    match run(Options::parse()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => {
-            eprintln!("load: events were lost, doubled or out of order");
+            eprintln!("load: events were lost, doubled, out of order or at the wrong socket");
             ExitCode::FAILURE
         }
         Err(error) => {
@@ -96,28 +81,99 @@ fn main() -> ExitCode {
 }
 
 /// Whether everything arrived as it should.
-fn run(options: &Options) -> anyhow::Result<bool> {
-    let server = server_path(options)?;
+fn run(options: Options) -> anyhow::Result<bool> {
+    if let Scenario::Bare(bare) = &options.scenario {
+        limit::serve(bare)?;
+        return Ok(true);
+    }
     if cfg!(debug_assertions) {
         eprintln!("load: a debug build of this program is a slow client; run it with --release");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
-    // Leaving the select drops what runs, and with it the server.
-    let report = runtime.block_on(async {
-        tokio::select! {
-            report = measure(options, server) => report,
-            error = interrupted() => Err(error),
-        }
-    })?;
-    report.print(options.json);
-    Ok(report.is_sound())
+    let lab = Lab::new(options.common)?;
+    let sections = scenarios::run(&lab, options.scenario)?;
+    if lab.json {
+        let sections: Vec<Value> = sections.iter().map(report::Section::json).collect();
+        let all = json!({
+            "server": lab.server.display().to_string(),
+            "source": lab.source(),
+            "faults": lab.faults.get(),
+            "scenarios": sections,
+        });
+        println!("{all}");
+    }
+    Ok(lab.faults.get() == 0)
 }
 
-fn server_path(options: &Options) -> anyhow::Result<PathBuf> {
-    let path = if let Some(path) = &options.server {
-        path.clone()
+impl Lab {
+    fn new(common: Common) -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()?;
+        runtime.block_on(async { interrupt::watch() })?;
+        // lapin wants one for the whole process; that there is one already is no harm.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        Ok(Self {
+            broker: common.amqp_url.as_deref().and_then(broker),
+            server: server_path(common.server)?,
+            amqp_url: common.amqp_url,
+            seed: common.seed,
+            json: common.json,
+            runtime,
+            publishing_cost: Cell::new(None),
+            faults: Cell::new(0),
+        })
+    }
+
+    fn source(&self) -> &'static str {
+        if self.amqp_url.is_some() {
+            "RabbitMQ"
+        } else {
+            "embedded bus"
+        }
+    }
+
+    /// Says what is going on, on standard error.
+    fn say(&self, what: &str) {
+        eprintln!("load: {what}");
+    }
+
+    /// CPU seconds of the server for each request to publish; measured once. 0 with RabbitMQ.
+    fn publishing_cost(&self) -> anyhow::Result<f64> {
+        if self.amqp_url.is_some() {
+            return Ok(0.0);
+        }
+        if let Some(cost) = self.publishing_cost.get() {
+            return Ok(cost);
+        }
+        // A server of its own: this one may have sockets already, which would hear the events.
+        let quiet = Server::start(self, &server::Setup::default())?;
+        let cost = run::cost_of_a_request(self, &quiet)?;
+        self.publishing_cost.set(Some(cost));
+        Ok(cost)
+    }
+
+    /// Something is not as it must be.
+    fn fault(&self, what: &str) {
+        self.say(what);
+        self.faults.set(self.faults.get() + 1);
+    }
+
+    /// Remembers what went wrong, for the exit code.
+    fn note(&self, outcome: &Outcome) {
+        self.faults.set(self.faults.get() + outcome.faults());
+    }
+}
+
+/// The process of the broker at this URL.
+fn broker(url: &str) -> Option<u32> {
+    let uri: http::Uri = url.parse().ok()?;
+    process::listener(uri.port_u16().unwrap_or(5672))
+}
+
+fn server_path(given: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    let path = if let Some(path) = given {
+        path
     } else {
         // target/PROFILE/examples/load
         let own = std::env::current_exe()?;
@@ -131,44 +187,4 @@ fn server_path(options: &Options) -> anyhow::Result<PathBuf> {
         );
     }
     Ok(path)
-}
-
-async fn measure(options: &Options, server: PathBuf) -> anyhow::Result<Report> {
-    let counts = |default: &[u32]| match options.sockets.as_slice() {
-        [] => default.to_vec(),
-        given => given.to_vec(),
-    };
-    let mut report = Report::new(&server, options);
-    if options.scenario != Scenario::Fanout {
-        for sockets in counts(&[2000]) {
-            eprintln!("load: idle, {sockets} sockets");
-            let result = idle::measure(&server, sockets as usize).await;
-            let result = result.with_context(|| format!("idle, {sockets} sockets"))?;
-            report.idle.push(result);
-        }
-    }
-    if options.scenario != Scenario::Idle {
-        for sockets in counts(&[100, 1000]) {
-            eprintln!("load: fanout, {sockets} sockets");
-            let plan = fanout::Plan::new(options, sockets);
-            let result = fanout::measure(&server, &plan).await;
-            let result = result.with_context(|| format!("fanout, {sockets} sockets"))?;
-            report.fanout.push(result);
-        }
-    }
-    Ok(report)
-}
-
-async fn interrupted() -> anyhow::Error {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::terminate()),
-    ) else {
-        return anyhow::anyhow!("no signal handler");
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    anyhow::anyhow!("interrupted")
 }

@@ -9,12 +9,21 @@ const TICKS_PER_SECOND: f64 = 100.0;
 /// Files beside the sockets that a process has open.
 const OTHER_FILES: u64 = 64;
 
+/// The processes that are looked at, beside this one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Watched {
+    pub(crate) server: u32,
+    /// RabbitMQ, where it runs on this machine.
+    pub(crate) broker: Option<u32>,
+}
+
 /// A point in time and the CPU spent until then.
 #[derive(Debug)]
 pub(crate) struct Mark {
     at: Instant,
     server: f64,
     client: f64,
+    broker: f64,
     /// Of the whole machine.
     busy: f64,
 }
@@ -26,30 +35,34 @@ pub(crate) struct Spent {
     /// CPU seconds of all threads, user and system.
     pub(crate) server: f64,
     pub(crate) client: f64,
+    pub(crate) broker: f64,
     /// Of all other processes: much of it makes a measurement worth less.
     pub(crate) others: f64,
 }
 
-impl Mark {
-    /// Now, with a server of this process id.
-    pub(crate) fn now(server: u32) -> anyhow::Result<Self> {
-        Ok(Self {
+impl Watched {
+    pub(crate) fn mark(&self) -> anyhow::Result<Mark> {
+        Ok(Mark {
             at: Instant::now(),
-            server: cpu_seconds(server)?,
+            server: cpu_seconds(self.server)?,
             client: cpu_seconds(std::process::id())?,
+            broker: self.broker.map_or(Ok(0.0), cpu_seconds)?,
             busy: busy_seconds()?,
         })
     }
 
-    pub(crate) fn until(&self, later: &Self) -> Spent {
-        let server = later.server - self.server;
-        let client = later.client - self.client;
-        Spent {
-            wall: later.at - self.at,
+    pub(crate) fn since(&self, start: &Mark) -> anyhow::Result<Spent> {
+        let now = self.mark()?;
+        let server = now.server - start.server;
+        let client = now.client - start.client;
+        let broker = now.broker - start.broker;
+        Ok(Spent {
+            wall: now.at - start.at,
             server,
             client,
-            others: (later.busy - self.busy - server - client).max(0.0),
-        }
+            broker,
+            others: (now.busy - start.busy - server - client - broker).max(0.0),
+        })
     }
 }
 
@@ -102,4 +115,55 @@ pub(crate) fn allow_open_files(sockets: usize) -> anyhow::Result<()> {
         bail!("{allowed} open files are allowed, {needed} are needed: raise `ulimit -Hn`");
     }
     Ok(())
+}
+
+/// As many sockets as a process may have.
+pub(crate) fn most_sockets() -> anyhow::Result<u32> {
+    let allowed = rlimit::increase_nofile_limit(u64::MAX).context("limit of open files")?;
+    Ok(u32::try_from(allowed.saturating_sub(OTHER_FILES)).unwrap_or(u32::MAX))
+}
+
+/// The process that listens on this TCP port of this machine, if we may see it.
+pub(crate) fn listener(port: u16) -> Option<u32> {
+    let inode = ["/proc/net/tcp", "/proc/net/tcp6"]
+        .iter()
+        .filter_map(|file| std::fs::read_to_string(file).ok())
+        .find_map(|text| {
+            text.lines()
+                .find_map(|line| listening_inode(line, port).map(str::to_owned))
+        })?;
+    let wanted = format!("socket:[{inode}]");
+    let processes = std::fs::read_dir("/proc").ok()?;
+    processes.filter_map(Result::ok).find_map(|process| {
+        let pid = process.file_name().to_str()?.parse().ok()?;
+        let mut files = std::fs::read_dir(process.path().join("fd")).ok()?;
+        files
+            .any(|file| {
+                let target = file.and_then(|file| std::fs::read_link(file.path()));
+                target.is_ok_and(|target| target.as_os_str() == wanted.as_str())
+            })
+            .then_some(pid)
+    })
+}
+
+/// The inode of the socket on a line of `/proc/net/tcp`, if it listens on this port.
+fn listening_inode(line: &str, port: u16) -> Option<&str> {
+    const LISTEN: &str = "0A";
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let (_, hex) = fields.get(1)?.rsplit_once(':')?;
+    let listens = fields.get(3) == Some(&LISTEN) && u16::from_str_radix(hex, 16) == Ok(port);
+    listens.then(|| fields.get(9).copied()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listeners_are_found() {
+        let line = "  1: 0100007F:1628 00000000:0000 0A 00000000:00000000 00:00000000 00000000  0 0 4711 1";
+        assert_eq!(listening_inode(line, 0x1628), Some("4711"));
+        assert_eq!(listening_inode(line, 1), None);
+        assert_eq!(listening_inode(&line.replace("0A", "01"), 0x1628), None);
+    }
 }

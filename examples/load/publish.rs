@@ -1,166 +1,165 @@
-//! Events: their bodies, and the HTTP connections that publish them.
+//! Publishers: HTTP connections to the server, or a channel to RabbitMQ.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
-use http_body_util::{BodyExt, Full};
-use hyper::Request;
-use hyper::body::Bytes;
-use hyper::client::conn::http1::SendRequest;
-use hyper_util::rt::TokioIo;
-use memchr::memmem;
-use serde_json::{Value, json};
-use tokio::net::TcpStream;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use anyhow::Context;
+use http::Method;
+use lapin::options::{BasicPublishOptions, ExchangeDeclareOptions};
+use lapin::types::{FieldTable, ShortString};
+use lapin::{BasicProperties, Channel, Connection, ConnectionProperties, ExchangeKind};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::sleep_until;
 
+use crate::Lab;
+use crate::api::Http;
+use crate::events::{Filling, Sample};
 use crate::server::Server;
 use crate::tally::Board;
 
-/// A real event of Kazoo.
-const FIXTURE: &str = include_str!("../../tests/fixtures/events/channel-create.json");
-/// Stand for the call's id and the event's number, with its quotes, in the body.
-const CALL: &str = "@CALL@";
-const NUMBER: &str = "\"@NUMBER@\"";
-/// Before the event's number in a frame.
-const MARK: &[u8] = b"\"load_number\":";
+/// HTTP connections at most, each with one request at a time.
+const CONNECTIONS: usize = 16;
 
-/// The client binding that matches the events.
-pub(crate) const BINDING: &str = "call.CHANNEL_CREATE.*";
-
-/// How events are published.
+/// Ready to publish the events of a board.
 #[derive(Debug)]
 pub(crate) struct Publisher {
-    address: String,
-    token: String,
-    template: String,
-    connections: usize,
-    /// Events a second, over all connections.
+    lanes: Vec<Lane>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    samples: Vec<Sample>,
+    /// Events a second, over all lanes.
     rate: Option<u32>,
 }
 
+/// Publishes its share of the events, in their order.
+#[derive(Debug)]
+enum Lane {
+    Http(Http),
+    Amqp(Box<Amqp>),
+}
+
+#[derive(Debug)]
+struct Amqp {
+    channel: Channel,
+    // Closes when dropped.
+    _connection: Connection,
+}
+
 impl Publisher {
-    pub(crate) fn new(
-        server: &Server,
-        connections: usize,
-        rate: Option<u32>,
-    ) -> anyhow::Result<Self> {
-        let fixture: Value = serde_json::from_str(FIXTURE).context("the fixture")?;
-        let mut payload = fixture["payload"].clone();
-        payload["Custom-Channel-Vars"]["Account-ID"] = json!(server.account);
-        payload["Call-ID"] = json!(CALL);
-        payload["Load-Number"] = json!(NUMBER.trim_matches('"'));
-        let key = format!("call.CHANNEL_CREATE.{CALL}");
-        let body = json!({"data":{"exchange":"callevt","routing_key":key,"payload":payload}});
-        Ok(Self {
-            address: server.api.to_string(),
-            token: server.token.clone(),
-            template: body.to_string(),
-            connections,
-            rate,
+    /// To the server's source: RabbitMQ if there is one, otherwise the embedded bus.
+    pub(crate) fn new(lab: &Lab, server: &Server, rate: Option<u32>) -> anyhow::Result<Self> {
+        let samples = Sample::all()?;
+        let lanes = match &lab.amqp_url {
+            None => (0..CONNECTIONS)
+                .map(|_| Lane::Http(Http::new(server)))
+                .collect(),
+            Some(url) => vec![lab.runtime.block_on(amqp(url, &samples))?],
+        };
+        let shared = Arc::new(Shared { samples, rate });
+        Ok(Self { lanes, shared })
+    }
+
+    /// Lanes: lane `l` publishes the events `l`, `l + lanes` and so on.
+    pub(crate) fn lanes(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// Publishes in the background. Dropping the handle does not end it; aborting does.
+    pub(crate) fn start(self, lab: &Lab, board: &Arc<Board>) -> JoinHandle<anyhow::Result<()>> {
+        let board = board.clone();
+        lab.runtime.spawn(async move {
+            let count = self.lanes.len();
+            let start = Instant::now();
+            let mut running = JoinSet::new();
+            for (first, mut lane) in self.lanes.into_iter().enumerate() {
+                let (shared, board) = (self.shared.clone(), board.clone());
+                running.spawn(async move {
+                    for event in (first..board.script.events.len()).step_by(count) {
+                        let due = shared.rate.map(|rate| {
+                            start
+                                + Duration::from_secs(1) * u32::try_from(event).unwrap_or(u32::MAX)
+                                    / rate
+                        });
+                        if let Some(due) = due {
+                            sleep_until(due.into()).await;
+                        }
+                        lane.publish(&shared.samples, &board, event, due).await?;
+                    }
+                    anyhow::Ok(())
+                });
+            }
+            while let Some(lane) = running.join_next().await {
+                lane?.context("publishing")?;
+            }
+            Ok(())
         })
     }
+}
 
-    /// Publishes all events of the board.
-    pub(crate) async fn run(self: Arc<Self>, board: Arc<Board>) -> anyhow::Result<()> {
-        let mut lanes = JoinSet::new();
-        for number in 0..self.connections {
-            lanes.spawn(self.clone().lane(number, board.clone()));
-        }
-        while let Some(lane) = lanes.join_next().await {
-            lane?.context("publishing")?;
-        }
-        Ok(())
-    }
-
-    /// One connection with its share of the events, each answered before the next is sent.
-    async fn lane(self: Arc<Self>, first: usize, board: Arc<Board>) -> anyhow::Result<()> {
-        let stream = TcpStream::connect(&self.address).await?;
-        stream.set_nodelay(true)?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        // Ends with its sender.
-        tokio::spawn(connection);
-        let mut clock = self.rate.map(|rate| {
-            let apart = Duration::from_secs(1) / rate;
-            let period = apart * u32::try_from(self.connections).unwrap_or(u32::MAX);
-            let offset = apart * u32::try_from(first).unwrap_or(u32::MAX);
-            let mut clock = interval_at(Instant::now() + offset, period);
-            clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            clock
-        });
-        for event in (first..board.events()).step_by(self.connections) {
-            if let Some(clock) = &mut clock {
-                clock.tick().await;
+impl Lane {
+    async fn publish(
+        &mut self,
+        samples: &[Sample],
+        board: &Board,
+        number: usize,
+        due: Option<Instant>,
+    ) -> anyhow::Result<()> {
+        let event = board.script.events[number];
+        let sample = &samples[usize::from(event.kind)];
+        let filling = Filling {
+            account: &board.script.accounts[event.account as usize],
+            call: event.call,
+            number,
+        };
+        match self {
+            Self::Http(http) => {
+                let body = sample.request(filling);
+                board.begin(number, due).await;
+                http.send(Method::PUT, "/v2/events", body).await?;
             }
-            let request = self.request(event)?;
-            board.begin(event).await;
-            send(&mut sender, request).await?;
+            Self::Amqp(amqp) => {
+                let (key, body) = (sample.key(filling), sample.body(filling));
+                board.begin(number, due).await;
+                let properties =
+                    BasicProperties::default().with_content_type("application/json".into());
+                // Without confirms, as Kazoo does it; the sockets tell what was lost.
+                let sent = amqp.channel.basic_publish(
+                    ShortString::try_new(&*sample.exchange)?,
+                    ShortString::try_new(&*key)?,
+                    BasicPublishOptions::default(),
+                    body.as_bytes(),
+                    properties,
+                );
+                sent.await?;
+            }
         }
         Ok(())
     }
-
-    fn request(&self, event: usize) -> anyhow::Result<Request<Full<Bytes>>> {
-        let call = format!("7f3e9a10-55d2-4c1b-9d61-{event:012x}");
-        let body = self
-            .template
-            .replace(CALL, &call)
-            .replace(NUMBER, &event.to_string());
-        let request = Request::put("/v2/events")
-            .header("host", &self.address)
-            .header("content-type", "application/json")
-            .header("x-auth-token", &self.token);
-        Ok(request.body(Full::new(Bytes::from(body)))?)
-    }
 }
 
-/// Fails unless the event was taken. Whether it reaches anybody is for the sockets to tell.
-async fn send(
-    sender: &mut SendRequest<Full<Bytes>>,
-    request: Request<Full<Bytes>>,
-) -> anyhow::Result<()> {
-    let response = sender.send_request(request).await?;
-    let status = response.status();
-    let answer = response.into_body().collect().await?.to_bytes();
-    if status != 201 {
-        bail!(
-            "the server answered {status}: {}",
-            String::from_utf8_lossy(&answer)
-        );
+/// A channel on a connection of its own, and the exchanges as every Kazoo node declares them.
+async fn amqp(url: &str, samples: &[Sample]) -> anyhow::Result<Lane> {
+    let connection = Connection::connect(url, ConnectionProperties::default())
+        .await
+        .context("connecting to RabbitMQ")?;
+    let channel = connection.create_channel().await?;
+    let exchanges: BTreeSet<&str> = samples.iter().map(|sample| &*sample.exchange).collect();
+    for exchange in exchanges {
+        channel
+            .exchange_declare(
+                ShortString::try_new(exchange)?,
+                ExchangeKind::Topic,
+                ExchangeDeclareOptions::default(),
+                FieldTable::default(),
+            )
+            .await?;
     }
-    Ok(())
-}
-
-/// Finds the number of the event in a frame.
-#[derive(Debug)]
-pub(crate) struct NumberFinder(memmem::Finder<'static>);
-
-impl NumberFinder {
-    pub(crate) fn new() -> Self {
-        Self(memmem::Finder::new(MARK))
-    }
-
-    pub(crate) fn find(&self, frame: &[u8]) -> Option<usize> {
-        let digits = &frame[self.0.find(frame)? + MARK.len()..];
-        let end = digits.iter().position(|byte| !byte.is_ascii_digit())?;
-        std::str::from_utf8(&digits[..end]).ok()?.parse().ok()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_found() {
-        let finder = NumberFinder::new();
-        assert_eq!(
-            finder.find(br#"{"a":1,"load_number":420,"z":2}"#),
-            Some(420)
-        );
-        assert_eq!(finder.find(br#"{"load_number":}"#), None);
-        assert_eq!(finder.find(br#"{"load_number":4"#), None);
-        assert_eq!(finder.find(b"{}"), None);
-    }
+    Ok(Lane::Amqp(Box::new(Amqp {
+        channel,
+        _connection: connection,
+    })))
 }

@@ -1,60 +1,72 @@
 //! Who has seen which event.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, Semaphore};
+use hdrhistogram::Histogram;
+use tokio::sync::Semaphore;
 
-/// What all publishers and sockets share: the events that are under way.
+use crate::script::Script;
+
+/// An event this late has waited for the window, or the publisher was held up: its time counts from
+/// when it was due. Less is the timer's own inaccuracy.
+const LATE: Duration = Duration::from_millis(2);
+/// Longest time that the histogram tells apart.
+const LONGEST: Duration = Duration::from_secs(120);
+
+/// What publishers and sockets share: the events that are under way.
 #[derive(Debug)]
 pub(crate) struct Board {
+    pub(crate) script: Arc<Script>,
     began: Instant,
-    sockets: u32,
     events: Vec<Progress>,
     /// A permit is an event that may go under way.
     window: Semaphore,
     done: AtomicUsize,
-    finished: Notify,
 }
 
 /// Of one event. Times are nanoseconds since the board's beginning.
 #[derive(Debug)]
 struct Progress {
+    audience: u32,
     missing: AtomicU32,
     sent: AtomicU64,
     latency: AtomicU64,
 }
 
 impl Board {
-    pub(crate) fn new(sockets: u32, events: usize, window: usize) -> Self {
-        let progress = || Progress {
-            missing: AtomicU32::new(sockets),
+    pub(crate) fn new(script: Arc<Script>, window: usize) -> Self {
+        let progress = |audience| Progress {
+            audience,
+            missing: AtomicU32::new(audience),
             sent: AtomicU64::new(0),
             latency: AtomicU64::new(0),
         };
         Self {
             began: Instant::now(),
-            sockets,
-            events: std::iter::repeat_with(progress).take(events).collect(),
+            events: script.audiences().into_iter().map(progress).collect(),
+            script,
             window: Semaphore::new(window),
             done: AtomicUsize::new(0),
-            finished: Notify::new(),
         }
-    }
-
-    pub(crate) fn events(&self) -> usize {
-        self.events.len()
     }
 
     /// Waits until one more event may go under way, and notes that this one does.
-    pub(crate) async fn begin(&self, event: usize) {
-        if self.sockets > 0 {
-            // It is never closed; the permit comes back when the last socket has the event.
-            if let Ok(permit) = self.window.acquire().await {
-                permit.forget();
-            }
+    pub(crate) async fn begin(&self, event: usize, due: Option<Instant>) {
+        let progress = &self.events[event];
+        if progress.audience == 0 {
+            self.done.fetch_add(1, Ordering::AcqRel);
+            return;
         }
-        self.events[event].sent.store(self.now(), Ordering::Release);
+        // It is never closed; the permit comes back when the last socket has the event.
+        if let Ok(permit) = self.window.acquire().await {
+            permit.forget();
+        }
+        let now = Instant::now();
+        let sent = due.filter(|due| now.saturating_duration_since(*due) > LATE);
+        let sent = self.nanoseconds(sent.unwrap_or(now));
+        progress.sent.store(sent, Ordering::Release);
     }
 
     /// A socket has this event, for the first time.
@@ -63,39 +75,36 @@ impl Board {
         if progress.missing.fetch_sub(1, Ordering::AcqRel) > 1 {
             return;
         }
-        let latency = self.now() - progress.sent.load(Ordering::Acquire);
+        let now = self.nanoseconds(Instant::now());
+        let latency = now.saturating_sub(progress.sent.load(Ordering::Acquire));
         progress.latency.store(latency, Ordering::Relaxed);
         self.window.add_permits(1);
-        if self.done.fetch_add(1, Ordering::AcqRel) + 1 == self.events.len() {
-            self.finished.notify_one();
-        }
+        self.done.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// How many events all sockets have.
+    /// How many events everybody has who is to get them.
     pub(crate) fn done(&self) -> usize {
         self.done.load(Ordering::Acquire)
     }
 
-    /// Waits until all sockets have all events.
-    pub(crate) async fn finished(&self) {
-        self.finished.notified().await;
+    pub(crate) fn is_finished(&self) -> bool {
+        self.done() >= self.events.len()
     }
 
-    /// Publish to last socket, of the events that all sockets have; sorted.
-    pub(crate) fn latencies(&self) -> Vec<Duration> {
-        let done = self
-            .events
-            .iter()
-            .filter(|event| event.missing.load(Ordering::Acquire) == 0);
-        let mut latencies: Vec<_> = done
-            .map(|event| Duration::from_nanos(event.latency.load(Ordering::Relaxed)))
-            .collect();
-        latencies.sort_unstable();
-        latencies
+    /// Publish to last socket, in microseconds, of the events that everybody has.
+    pub(crate) fn latencies(&self) -> anyhow::Result<Histogram<u64>> {
+        let longest = u64::try_from(LONGEST.as_micros())?;
+        let mut latencies = Histogram::new_with_bounds(1, longest, 3)?;
+        for event in &self.events {
+            if event.audience > 0 && event.missing.load(Ordering::Acquire) == 0 {
+                latencies.saturating_record(event.latency.load(Ordering::Relaxed) / 1000);
+            }
+        }
+        Ok(latencies)
     }
 
-    fn now(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    fn nanoseconds(&self, at: Instant) -> u64 {
+        u64::try_from((at - self.began).as_nanos()).unwrap_or(u64::MAX)
     }
 }
 
@@ -108,14 +117,11 @@ pub(crate) struct Tally {
     next: Vec<usize>,
     pub(crate) distinct: u64,
     pub(crate) doubled: u64,
-    pub(crate) disordered: u64,
-    /// Messages that are no events of this measurement.
+    /// After a later one of the same publisher.
+    pub(crate) misordered: u64,
+    /// Messages that are no events of this measurement, or not for this socket.
     pub(crate) foreign: u64,
     pub(crate) bytes: u64,
-    /// Depends on all events and their order.
-    pub(crate) order: u64,
-    /// How the socket ended, if it did.
-    pub(crate) ended: Option<String>,
 }
 
 impl Tally {
@@ -126,18 +132,25 @@ impl Tally {
             next: vec![0; publishers],
             distinct: 0,
             doubled: 0,
-            disordered: 0,
+            misordered: 0,
             foreign: 0,
             bytes: 0,
-            order: 0,
-            ended: None,
         }
     }
 
-    /// A message came, with this event in it.
-    pub(crate) fn message(&mut self, event: Option<usize>, bytes: usize, board: &Board) {
+    /// A message came to this socket, with this event in it.
+    pub(crate) fn message(
+        &mut self,
+        seat: usize,
+        event: Option<usize>,
+        bytes: usize,
+        board: &Board,
+    ) {
         self.bytes += bytes as u64;
-        let Some(event) = event.filter(|event| *event < board.events()) else {
+        let expected = |event: &usize| {
+            *event < board.script.events.len() && board.script.expects(seat, *event)
+        };
+        let Some(event) = event.filter(expected) else {
             self.foreign += 1;
             return;
         };
@@ -151,10 +164,9 @@ impl Tally {
         let publisher = event % self.next.len();
         let next = &mut self.next[publisher];
         if event < *next {
-            self.disordered += 1;
+            self.misordered += 1;
         }
         *next = (*next).max(event + 1);
-        self.order = (self.order ^ event as u64).wrapping_mul(0x0100_0000_01B3);
         board.seen(event);
     }
 }
@@ -162,23 +174,37 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::accounts::Account;
+
+    fn board(events: usize) -> Board {
+        let account = Account {
+            id: "a".into(),
+            realm: "b".into(),
+        };
+        Board::new(Arc::new(Script::broadcast(account, 1, events)), events)
+    }
 
     #[test]
     fn counts_what_goes_wrong() {
-        let board = Board::new(1, 6, 6);
+        let board = board(6);
         let mut tally = Tally::new(6, 2);
         // Publisher 0 sends 0, 2, 4; publisher 1 sends 1, 3, 5.
         for event in [0, 1, 3, 2, 2, 5, 0] {
-            tally.message(Some(event), 10, &board);
+            tally.message(0, Some(event), 10, &board);
         }
-        tally.message(None, 10, &board);
-        tally.message(Some(6), 10, &board);
+        tally.message(0, None, 10, &board);
+        tally.message(0, Some(6), 10, &board);
         assert_eq!((tally.distinct, tally.doubled, tally.foreign), (5, 2, 2));
-        assert_eq!((tally.disordered, tally.bytes, board.done()), (0, 90, 5));
+        assert_eq!((tally.misordered, tally.bytes, board.done()), (0, 90, 5));
+    }
+
+    #[test]
+    fn order_is_by_publisher() {
+        let board = board(6);
         let mut late = Tally::new(6, 2);
         for event in [2, 0, 4] {
-            late.message(Some(event), 10, &Board::new(1, 6, 6));
+            late.message(0, Some(event), 10, &board);
         }
-        assert_eq!(late.disordered, 1);
+        assert_eq!(late.misordered, 1);
     }
 }
