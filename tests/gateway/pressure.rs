@@ -96,19 +96,26 @@ impl World {
         named.collect()
     }
 
-    /// Publishes to each until something waits for each of them.
+    /// Publishes to each until something waits for each of them (or did, and it is closed already).
     async fn fill(&mut self, names: &[String]) {
-        let deadline = Instant::now() + PATIENCE;
+        let (deadline, mut settled) = (Instant::now() + PATIENCE, 0);
         loop {
             let waiting = self.waiting().await;
             let more: Vec<_> = names
                 .iter()
-                .filter(|name| waiting[*name] == 0)
+                .filter(|name| waiting.get(*name) == Some(&0))
                 .cloned()
                 .collect();
             if more.is_empty() {
-                return;
+                // Not just until the socket's task gets to it.
+                settled += 1;
+                if settled == 5 {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                continue;
             }
+            settled = 0;
             assert!(Instant::now() < deadline, "nothing waits: {waiting:?}");
             for name in more {
                 for _ in 0..4 {
@@ -325,20 +332,20 @@ async fn a_byte_a_second_is_too_slow() {
 async fn a_write_that_takes_too_long_ends_a_socket_however_little_waits() {
     for tls in [false, true] {
         let mut world = World::new(&[
-            "socket.write_timeout=1s",
+            "socket.write_timeout=2s",
             "socket.max_waiting_bytes=64MiB",
             "socket.ping_interval=off",
         ])
         .await;
         let reader = world.reader(false).await;
         let mut stalled = world.stalled("stalled", tls).await;
+        let since = Instant::now();
         world.fill(&["stalled".to_owned()]).await;
         for _ in 0..3 {
             world.feed.call("stalled", SMALL).await;
         }
-        let since = Instant::now();
         world.server.comes_to("blackhole_subscriptions", 1.0).await;
-        assert!(since.elapsed() >= Duration::from_millis(500), "too early");
+        assert!(since.elapsed() >= Duration::from_secs(2), "too early");
         let closed = stalled.closed().await;
         let told = (closed.code, &*closed.reason);
         assert_eq!(told, (1008, "slow consumer: a write took too long"));
@@ -387,7 +394,7 @@ async fn over_the_budget_of_all_the_largest_debtor_goes_first() {
         })
         .await;
         let bytes = bytes_at_close(&mut most).await;
-        assert!((9 * MIB..10 * MIB).contains(&bytes), "{bytes}");
+        assert!((9 * MIB..15 * MIB).contains(&bytes), "{bytes}");
         let server = &world.server;
         counts(server, CLOSED, "reason", "over_budget", 1.0).await;
         counts(server, LIMITS, "limit", "waiting_bytes_in_all", 1.0).await;
@@ -589,9 +596,9 @@ async fn who_finds_no_place_is_told_and_comes_in_when_one_leaves() {
     }
     let mut third = server.client().await;
     third.send(log_in(&a)).await;
-    third
-        .is_closed(1013, "too many sockets: at most 2 for an account")
-        .await;
+    let closed = third.closed().await;
+    let told = (closed.code, &*closed.reason);
+    assert_eq!(told, (1013, "too many sockets: at most 2 for an account"));
     counts(&server, LIMITS, "limit", "sockets_of_account", 1.0).await;
     counts(&server, CLOSED, "reason", "account_full", 1.0).await;
     // Another account has room, and is the last that fits.
@@ -599,8 +606,9 @@ async fn who_finds_no_place_is_told_and_comes_in_when_one_leaves() {
     assert_eq!(of_b.ask(log_in(&b)).await["status"], "success");
     for tls in [false, true] {
         let mut fourth = server.narrow_client(tls).await;
-        let reason = "the gateway is full: at most 3 sockets";
-        fourth.is_closed(1013, reason).await;
+        let closed = fourth.closed().await;
+        let told = (closed.code, &*closed.reason);
+        assert_eq!(told, (1013, "the gateway is full: at most 3 sockets"));
     }
     counts(&server, LIMITS, "limit", "sockets", 2.0).await;
     counts(&server, CLOSED, "reason", "full", 2.0).await;
