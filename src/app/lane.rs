@@ -17,13 +17,13 @@ use crate::model::Event;
 use crate::source::Ingress;
 use crate::telemetry::Metrics;
 
-/// Events routed before their frames are sent, and before others get their turn: as many as one write
-/// gathers.
+/// Events routed in a round, in which every socket is written to once: as many as one write gathers.
 const ROUTED_AT_ONCE: usize = 64;
 /// Their bytes: well below what may wait for a socket.
 const ROUTED_BYTES: usize = 256 * 1024;
-/// Sockets written to before others get their turn: some milliseconds.
-const SENT_AT_ONCE: usize = 512;
+/// Sockets written to before others get their turn, and events that came meanwhile are routed: a
+/// millisecond or less.
+const SENT_AT_ONCE: usize = 128;
 
 /// The thread; it ends when this is dropped.
 #[derive(Debug)]
@@ -66,26 +66,27 @@ pub(super) struct Dispatch {
 }
 
 impl Dispatch {
+    /// Events that come while a round is written are routed at once, and join what is not written yet:
+    /// the busier it is, the more goes out with each write.
     async fn run(self) {
         let mut dispatcher = Dispatcher::new(self.catalogue.clone(), self.index.clone());
         let mut batch = VecDeque::new();
+        let mut round = Round::default();
         loop {
-            self.ingress.take(&mut batch).await;
-            let (mut events, mut bytes) = (0, 0);
-            while let Some(event) = batch.pop_front() {
-                events += 1;
-                bytes += event.body.len();
-                self.route(&mut dispatcher, &event);
-                if batch.is_empty() || events >= ROUTED_AT_ONCE || bytes >= ROUTED_BYTES {
-                    (events, bytes) = (0, 0);
-                    while dispatcher.flush(SENT_AT_ONCE) {
-                        yield_now().await;
-                    }
-                    yield_now().await;
-                    // Out of budget as a whole, and not for one: only then does the source wait.
-                    self.room.within().await;
-                }
+            if batch.is_empty() && !self.ingress.try_take(&mut batch) && dispatcher.touched() == 0 {
+                self.ingress.take(&mut batch).await;
             }
+            while round.has_room()
+                && let Some(event) = batch.pop_front()
+            {
+                round.routed(&event);
+                self.route(&mut dispatcher, &event);
+            }
+            dispatcher.flush(SENT_AT_ONCE);
+            round.sent(SENT_AT_ONCE, dispatcher.touched());
+            yield_now().await;
+            // Out of budget as a whole, and not for one: only then does the source wait.
+            self.room.within().await;
         }
     }
 
@@ -105,6 +106,37 @@ impl Dispatch {
                 let (exchange, key) = (&event.exchange, &event.routing_key);
                 tracing::debug!(reason = refused.reason(), %exchange, %key, "event dropped");
             }
+        }
+    }
+}
+
+/// What was routed while every socket is written to once.
+#[derive(Debug, Default)]
+struct Round {
+    events: usize,
+    bytes: usize,
+    /// Sockets that waited when the round began, and still do.
+    left: usize,
+}
+
+impl Round {
+    fn has_room(&self) -> bool {
+        self.events < ROUTED_AT_ONCE && self.bytes < ROUTED_BYTES
+    }
+
+    fn routed(&mut self, event: &Event) {
+        self.events += 1;
+        self.bytes += event.body.len();
+    }
+
+    /// So many sockets were written to; so many wait now.
+    fn sent(&mut self, count: usize, touched: usize) {
+        self.left = self.left.saturating_sub(count);
+        if self.left == 0 {
+            *self = Self {
+                left: touched,
+                ..Self::default()
+            };
         }
     }
 }

@@ -1,5 +1,6 @@
 //! One event to all who may see it.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -35,7 +36,7 @@ pub struct Dispatcher<M> {
     groups: Vec<Arc<Group<M>>>,
     data: String,
     /// Members with frames that nobody sends before the next flush.
-    touched: Vec<M>,
+    touched: VecDeque<M>,
 }
 
 /// What became of an event.
@@ -81,7 +82,7 @@ impl<M: Receiver> Dispatcher<M> {
             index,
             groups: Vec::new(),
             data: String::new(),
-            touched: Vec::new(),
+            touched: VecDeque::new(),
         }
     }
 
@@ -121,7 +122,7 @@ impl<M: Receiver> Dispatcher<M> {
             let frame = M::frame(text, event.received);
             group.for_each_member(|member| {
                 if member.offer(&frame) {
-                    self.touched.push(member.clone());
+                    self.touched.push_back(member.clone());
                 }
                 delivered.deliveries += 1;
                 delivered.bytes += bytes;
@@ -131,14 +132,18 @@ impl<M: Receiver> Dispatcher<M> {
         Ok(delivered)
     }
 
-    /// Sends the frames of all events since the last flush, those of one receiver together, to so many
-    /// receivers. True: there are more.
-    pub fn flush(&mut self, most: usize) -> bool {
-        let left = self.touched.len().saturating_sub(most);
-        for member in self.touched.drain(left..) {
+    /// How many receivers have frames that wait for [`Dispatcher::flush`].
+    pub fn touched(&self) -> usize {
+        self.touched.len()
+    }
+
+    /// Sends what waits for so many receivers, to each all its frames together; those who have waited
+    /// longest come first.
+    pub fn flush(&mut self, most: usize) {
+        let count = most.min(self.touched.len());
+        for member in self.touched.drain(..count) {
             member.flush();
         }
-        left > 0
     }
 }
 

@@ -321,7 +321,7 @@ mod tests {
     proptest! {
         #[test]
         fn plain_bytes_end_where_they_do(bytes in prop::collection::vec(
-            prop_oneof![any::<u8>(), Just(b'"'), Just(0x1f), Just(b' '), Just(b'!'), b'a'..b'z'],
+            prop_oneof![any::<u8>(), Just(b'"'), Just(0x1f), Just(b' '), Just(b'!'), b'a'..=b'z'],
             0..40,
         )) {
             let ends = |byte: &u8| *byte < 0x20 || [b'"', b'\\'].contains(byte);

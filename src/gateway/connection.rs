@@ -324,8 +324,9 @@ impl Connection {
             error,
         };
         let settings = &self.shared.settings;
-        let most = settings.max_groups;
-        if self.shared.index.groups() + wanted.len() > most {
+        let (index, most) = (&self.shared.index, settings.max_groups);
+        let new = wanted.iter().filter(|wanted| !index.has(wanted)).count();
+        if new > 0 && index.groups() + new > most {
             let error = format!("too many different subscriptions: at most {most} on this node");
             return Ok(Err(limited("groups", error)));
         }
@@ -338,7 +339,6 @@ impl Connection {
             let error = format!("too many subscriptions: at most {most} for an account");
             return Ok(Err(limited("subscriptions_of_account", error)));
         }
-        let index = &self.shared.index;
         let shared = wanted.into_iter().map(|wanted| index.shared(wanted));
         let wanted: Vec<Arc<Subscription>> = shared.collect();
         match self.listen(broker_bindings(&wanted)).await? {

@@ -146,6 +146,13 @@ impl Outbox {
         Ok(done)
     }
 
+    /// The kernel takes nothing of what the task took out before: what waits is a debt.
+    pub(super) fn stall(&self) {
+        let mut queue = self.lock();
+        queue.stuck.get_or_insert_with(Instant::now);
+        queue.settle(&self.room);
+    }
+
     /// Since when the kernel has taken nothing of what waits.
     pub(super) fn stuck_since(&self) -> Option<Instant> {
         self.lock().stuck
@@ -337,6 +344,22 @@ mod tests {
         assert!(outbox.is_empty() && outbox.stuck_since().is_none());
         assert_eq!((outbox.debt(), outbox.room.debt()), (0, 0));
         assert_eq!(taken, text("1234").as_slice());
+    }
+
+    #[test]
+    fn what_waits_behind_a_stalled_record_is_a_debt() {
+        let outbox = outbox(10_000);
+        let mut taken = Vec::new();
+        outbox.push(text("in the record"));
+        outbox.write(true, kernel(100, &mut taken)).expect("ok");
+        outbox.stall();
+        assert_eq!(outbox.debt(), 0);
+        outbox.push(text("behind it"));
+        assert_eq!(outbox.debt(), text("behind it").len() + OVERHEAD);
+        assert_eq!(outbox.room.debt(), outbox.debt());
+        outbox.write(true, kernel(100, &mut taken)).expect("ok");
+        assert_eq!((outbox.debt(), outbox.room.debt()), (0, 0));
+        assert!(outbox.stuck_since().is_none());
     }
 
     #[test]

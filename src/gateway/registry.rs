@@ -138,6 +138,8 @@ impl Handle {
             Pushed::Behind | Pushed::Closed => false,
             Pushed::Full(bytes) => {
                 self.cut(CloseReason::SlowConsumer(bytes));
+                // Nobody takes it now: it is counted with what waited.
+                self.outbox.push(frame.clone());
                 false
             }
         }

@@ -216,6 +216,7 @@ impl Tls {
             let writing = Pin::new(&mut *self.stream).poll_write(context, &self.pending);
             let Poll::Ready(count) = writing else {
                 self.stuck.get_or_insert_with(Instant::now);
+                outbox.stall();
                 return Ok(moved.then_some(total));
             };
             self.pending.drain(..count?);

@@ -68,6 +68,17 @@ impl<M: Member> Index<M> {
         equal.map_or_else(|| Arc::new(subscription), Arc::clone)
     }
 
+    /// Whether the subscription has a group already.
+    pub fn has(&self, subscription: &Subscription) -> bool {
+        let exchanges = self
+            .exchanges
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let trie = exchanges.get(&subscription.exchange);
+        let groups = trie.and_then(|trie| trie.get(&subscription.key));
+        groups.is_some_and(|groups| groups.iter().any(|group| group.is_of(subscription)))
+    }
+
     /// Adds a member to the subscription's group. Doing so again changes nothing.
     pub fn bind(&self, subscription: &Arc<Subscription>, member: M) {
         let mut exchanges = self

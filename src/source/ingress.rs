@@ -88,6 +88,22 @@ impl Ingress {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Swaps what waits into `batch` (which must be empty), if anything does.
+    pub fn try_take(&self, batch: &mut VecDeque<Event>) -> bool {
+        let mut queue = self.lock();
+        if queue.events.is_empty() {
+            return false;
+        }
+        std::mem::swap(&mut queue.events, batch);
+        self.metrics
+            .ingress_bytes
+            .set(i64::try_from(queue.bytes).unwrap_or(i64::MAX));
+        queue.bytes = 0;
+        queue.rests = false;
+        self.taken.notify_one();
+        true
+    }
+
     /// Waits for a moment at which everything that came has been routed.
     pub async fn settled(&self) {
         loop {
@@ -105,21 +121,8 @@ impl Ingress {
     /// Swaps everything that waits into `batch` (which must be empty); waits until there is
     /// something. For one caller, which has routed what it took before.
     pub async fn take(&self, batch: &mut VecDeque<Event>) {
-        loop {
-            {
-                let mut queue = self.lock();
-                if !queue.events.is_empty() {
-                    std::mem::swap(&mut queue.events, batch);
-                    self.metrics
-                        .ingress_bytes
-                        .set(i64::try_from(queue.bytes).unwrap_or(i64::MAX));
-                    queue.bytes = 0;
-                    queue.rests = false;
-                    self.taken.notify_one();
-                    return;
-                }
-                queue.rests = true;
-            }
+        while !self.try_take(batch) {
+            self.lock().rests = true;
             self.rested.notify_waiters();
             self.metrics.ingress_bytes.set(0);
             self.ready.notified().await;

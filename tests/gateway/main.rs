@@ -14,6 +14,7 @@ mod events;
 mod isolation;
 mod nodes;
 mod outage;
+mod pressure;
 mod protocol;
 mod rabbit;
 mod rest;

@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
@@ -11,13 +13,13 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::{Sleep, sleep, timeout};
 use tokio_rustls::TlsConnector;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 use super::{Account, PATIENCE};
@@ -39,10 +41,51 @@ pub(crate) struct Closed {
 impl Client {
     pub(crate) async fn ws(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
+        Self::plain(stream, address).await
+    }
+
+    /// Connects, or gives the status of the refusal.
+    pub(crate) async fn try_ws(address: SocketAddr) -> Result<(), u16> {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let shaking = client_async(format!("ws://{address}/"), stream);
+        match timeout(PATIENCE, shaking).await.unwrap() {
+            Ok(_) => Ok(()),
+            Err(Error::Http(response)) => Err(response.status().as_u16()),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    async fn plain(stream: impl Stream + 'static, address: SocketAddr) -> Self {
         Self::over(Box::pin(stream), &format!("ws://{address}/socket?x=1")).await
     }
 
     pub(crate) async fn wss(address: SocketAddr, certificate: &Path) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        Self::tls(stream, address, certificate).await
+    }
+
+    /// For a client that will stop to read: its kernel takes as little for it as it can.
+    pub(crate) async fn narrow_ws(address: SocketAddr) -> Self {
+        Self::plain(narrow(address).await, address).await
+    }
+
+    /// The same with TLS.
+    pub(crate) async fn narrow_wss(address: SocketAddr, certificate: &Path) -> Self {
+        Self::tls(narrow(address).await, address, certificate).await
+    }
+
+    /// One that can be made to read a byte a second.
+    pub(crate) async fn trickling_ws(address: SocketAddr) -> (Self, Arc<AtomicBool>) {
+        let slow = Arc::new(AtomicBool::new(false));
+        let stream = Trickle {
+            stream: narrow(address).await,
+            slow: slow.clone(),
+            pause: None,
+        };
+        (Self::plain(stream, address).await, slow)
+    }
+
+    async fn tls(stream: TcpStream, address: SocketAddr, certificate: &Path) -> Self {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let mut roots = RootCertStore::empty();
         roots
@@ -51,7 +94,6 @@ impl Client {
         let config = ClientConfig::builder()
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let stream = TcpStream::connect(address).await.unwrap();
         let name = ServerName::try_from("localhost").unwrap();
         let stream = TlsConnector::from(Arc::new(config))
             .connect(name, stream)
@@ -207,4 +249,64 @@ impl Client {
 
 pub(crate) fn subscribe(token: &str, account: &str, binding: &str) -> Value {
     json!({"action":"subscribe","auth_token":token,"data":{"account_id":account,"binding":binding}})
+}
+
+/// A connection with a small buffer for what comes.
+async fn narrow(address: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(16 * 1024).unwrap();
+    socket.connect(address).await.unwrap()
+}
+
+/// While it is slow, a byte a second is read from it.
+struct Trickle {
+    stream: TcpStream,
+    slow: Arc<AtomicBool>,
+    pause: Option<Pin<Box<Sleep>>>,
+}
+
+impl AsyncRead for Trickle {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        if let Some(pause) = &mut self.pause {
+            ready!(pause.as_mut().poll(context));
+            self.pause = None;
+        }
+        if !self.slow.load(Ordering::Relaxed) {
+            return Pin::new(&mut self.stream).poll_read(context, buffer);
+        }
+        let mut byte = [0];
+        let mut one = ReadBuf::new(&mut byte);
+        ready!(Pin::new(&mut self.stream).poll_read(context, &mut one))?;
+        buffer.put_slice(one.filled());
+        self.pause = Some(Box::pin(sleep(Duration::from_secs(1))));
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Trickle {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
 }

@@ -2,6 +2,7 @@
 
 mod client;
 mod described;
+mod feed;
 mod http;
 mod rabbit;
 mod rest;
@@ -10,6 +11,7 @@ mod server;
 use std::time::Duration;
 
 pub(crate) use client::{Client, Closed, subscribe};
+pub(crate) use feed::{Feed, call};
 pub(crate) use http::{Answer, request, request_from};
 pub(crate) use rabbit::{Broker, Publisher, Vhost, kazoo_properties};
 pub(crate) use rest::{Caller, PASSWORD, ROUTES, World, column, md5, sha1};
@@ -30,7 +32,8 @@ pub(crate) async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>
             return found;
         }
         assert!(tokio::time::Instant::now() < deadline, "in vain: {what}");
-        tokio::task::yield_now().await;
+        // Each question may cost a port of this machine for a minute.
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 

@@ -266,6 +266,29 @@ impl Publisher {
         }
     }
 
+    /// Publishes one after the other, and waits until the broker has them all.
+    pub(crate) async fn burst(
+        &self,
+        exchange: &str,
+        key: &str,
+        bodies: impl IntoIterator<Item = String>,
+    ) {
+        let mut confirms = Vec::new();
+        for body in bodies {
+            let sent = self.channel.basic_publish(
+                ShortString::try_new(exchange).unwrap(),
+                ShortString::try_new(key).unwrap(),
+                BasicPublishOptions::default(),
+                body.as_bytes(),
+                kazoo_properties(None),
+            );
+            confirms.push(sent.await.unwrap());
+        }
+        for confirm in confirms {
+            timeout(PATIENCE, confirm).await.unwrap().unwrap();
+        }
+    }
+
     pub(crate) async fn publish(
         &self,
         exchange: &str,

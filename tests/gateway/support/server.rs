@@ -17,7 +17,7 @@ pub(crate) struct Server {
     pub(crate) ws: Option<SocketAddr>,
     pub(crate) wss: Option<SocketAddr>,
     pub(crate) api: SocketAddr,
-    /// What was printed until the ports were open.
+    /// What was printed when the ports were open, with the limits in force.
     pub(crate) greeting: Vec<String>,
     pub(crate) process: Child,
     /// Shared by servers on the same data.
@@ -31,7 +31,14 @@ pub(crate) struct Account {
 }
 
 fn binary() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_blackhole"));
+    launched(&[])
+}
+
+/// The binary, started by another command.
+fn launched(by: &[&str]) -> Command {
+    let whole = [by, &[env!("CARGO_BIN_EXE_blackhole")]].concat();
+    let mut command = Command::new(whole[0]);
+    command.args(&whole[1..]);
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("BLACKHOLE_")) {
         command.env_remove(name);
     }
@@ -55,6 +62,13 @@ impl Server {
     /// As `with`, but gives the log of a start that failed.
     pub(crate) async fn try_with(flags: &[&str]) -> Result<Self, String> {
         Self::over(Arc::new(tempfile::tempdir().unwrap()), flags).await
+    }
+
+    /// Started by another command, which gets the binary and its arguments.
+    pub(crate) async fn launched(by: &[&str], flags: &[&str]) -> Self {
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let started = Self::spawn(launched(by), folder, flags).await;
+        started.unwrap_or_else(|log| panic!("the server did not start:\n{log}"))
     }
 
     /// Another server on the same data directory.
@@ -84,6 +98,14 @@ impl Server {
     }
 
     async fn over(folder: Arc<TempDir>, flags: &[&str]) -> Result<Self, String> {
+        Self::spawn(binary(), folder, flags).await
+    }
+
+    async fn spawn(
+        mut command: Command,
+        folder: Arc<TempDir>,
+        flags: &[&str],
+    ) -> Result<Self, String> {
         let (log, path) = tempfile::Builder::new()
             .prefix("log")
             .tempfile_in(folder.path())
@@ -93,7 +115,7 @@ impl Server {
         let names = ["--ws-port", "--wss-port", "--api-port"];
         let free = names.into_iter().filter(|name| !flags.contains(name));
         let ports = free.flat_map(|name| [name, "0"]);
-        let mut process = binary()
+        let mut process = command
             .args(ports)
             .args(["--set", "stop.window=2s", "--set", "log.level=debug"])
             .args(Self::places(folder.path()))
@@ -105,7 +127,7 @@ impl Server {
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let mut greeting = Vec::new();
         while let Ok(Some(line)) = timeout(PATIENCE, lines.next_line()).await.unwrap() {
-            let last = line.trim_start().starts_with("api ");
+            let last = line.trim_start().starts_with("- waiting ");
             greeting.push(line);
             if last {
                 break;
@@ -231,11 +253,20 @@ impl Server {
     }
 
     pub(crate) async fn tls_client(&self) -> Client {
-        Client::wss(
-            self.wss.unwrap(),
-            &self.folder.path().join("certs/development.pem"),
-        )
-        .await
+        Client::wss(self.wss.unwrap(), &self.certificate()).await
+    }
+
+    /// One that will not read for long: its kernel takes little for it.
+    pub(crate) async fn narrow_client(&self, tls: bool) -> Client {
+        if tls {
+            Client::narrow_wss(self.wss.unwrap(), &self.certificate()).await
+        } else {
+            Client::narrow_ws(self.ws.unwrap()).await
+        }
+    }
+
+    fn certificate(&self) -> PathBuf {
+        self.folder.path().join("certs/development.pem")
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
@@ -271,6 +302,40 @@ impl Server {
             .lines()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.map_or(0.0, |value| value.parse().unwrap())
+    }
+
+    /// The sum of a family's values, over all labels.
+    pub(crate) async fn metric_in_all(&self, family: &str) -> f64 {
+        let text = self.get("/metrics").await.text;
+        let values = text.lines().filter_map(|line| {
+            let rest = line.strip_prefix(family)?;
+            let (_, value) = rest.strip_prefix('{')?.rsplit_once(' ')?;
+            value.parse::<f64>().ok()
+        });
+        values.sum()
+    }
+
+    /// Waits until a metric is exactly that.
+    pub(crate) async fn comes_to(&self, name: &str, value: f64) {
+        let what = format!("{name} {value}");
+        super::until(&what, async || {
+            ((self.metric(name).await - value).abs() < 0.5).then_some(())
+        })
+        .await;
+    }
+
+    /// Bytes of memory that the process has had at most, so far.
+    pub(crate) fn peak_memory(&self) -> usize {
+        let file = format!("/proc/{}/status", self.process.id().unwrap());
+        let status = std::fs::read_to_string(file).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kibibytes: usize = line
+            .unwrap()
+            .trim()
+            .trim_end_matches(" kB")
+            .parse()
+            .unwrap();
+        kibibytes * 1024
     }
 
     pub(crate) fn signal(&self, name: &str) {
