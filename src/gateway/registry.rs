@@ -130,10 +130,6 @@ impl Handle {
             pushed = self.outbox.push(frame.clone());
         }
         match pushed {
-            Pushed::First if self.stream.is_none() => {
-                self.call.notify_one();
-                false
-            }
             Pushed::First => true,
             Pushed::Behind | Pushed::Closed => false,
             Pushed::Full(bytes) => {
@@ -152,9 +148,12 @@ impl Handle {
         self.close(reason);
     }
 
-    /// Writes what waits for a plain socket, unless its task is at it. Never waits.
+    /// Writes what waits for a plain socket, unless its task is at it; one with TLS calls its task.
+    /// Never waits.
     pub(super) fn write(&self) {
-        let Some(stream) = &self.stream else { return };
+        let Some(stream) = &self.stream else {
+            return self.call.notify_one();
+        };
         match self
             .outbox
             .write(false, |slices| stream.try_write_vectored(slices))

@@ -16,8 +16,9 @@ use super::outbox::{Outbox, Written};
 
 /// Bytes read at a time, into a buffer of the thread.
 const READ: usize = 16 * 1024;
-/// Plain bytes in one TLS record (RFC 8446, 5.1).
-const RECORD: usize = 16 * 1024;
+/// Plain bytes in one write: three full TLS records (RFC 8446, 5.1), which the TLS library puts together
+/// into one system call. It holds 64 KiB at most.
+const GATHERED: usize = 3 * 16 * 1024;
 
 thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ]);
@@ -200,7 +201,7 @@ impl Tls {
         })
     }
 
-    /// A record's worth at a time, as far as the peer takes it. `None`: nothing moved.
+    /// Some records at a time, as far as the peer takes it. `None`: nothing moved.
     fn write(&mut self, context: &mut Context<'_>, outbox: &Outbox) -> io::Result<Option<Written>> {
         let mut total = Written::default();
         let mut moved = false;
@@ -243,15 +244,15 @@ impl Tls {
     }
 }
 
-/// As many bytes as one record holds.
-fn gather(record: &mut Vec<u8>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-    let before = record.len();
+/// As many bytes as go into one write.
+fn gather(gathered: &mut Vec<u8>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    let before = gathered.len();
     for slice in slices {
-        let room = RECORD.saturating_sub(record.len());
-        record.extend_from_slice(&slice[..slice.len().min(room)]);
+        let room = GATHERED.saturating_sub(gathered.len());
+        gathered.extend_from_slice(&slice[..slice.len().min(room)]);
     }
-    if record.len() == before {
+    if gathered.len() == before {
         return Err(io::ErrorKind::WouldBlock.into());
     }
-    Ok(record.len() - before)
+    Ok(gathered.len() - before)
 }
