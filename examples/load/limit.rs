@@ -5,6 +5,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -56,12 +57,13 @@ pub(crate) fn serve(bare: &Bare) -> anyhow::Result<()> {
     // No write takes more, also where the kernel refused some before.
     let frames = frame(bare.frame_bytes).repeat(bare.batch);
     let mut leave = bare.window;
-    let (mut sent, mut started) = (0, false);
+    let (mut sent, mut started) = (0, None);
     let mut events = Events::with_capacity(1024);
     loop {
         let batch = bare.batch.min(bare.events - sent);
-        if started && batch > 0 && leave >= batch {
+        if let (Some(start), true) = (started, batch > 0 && leave >= batch) {
             leave -= batch;
+            bare.pace(start, sent);
             if bare.selective {
                 for event in sent..sent + batch {
                     sockets[event % bare.sockets].send(1, &frames, bare.frame_bytes)?;
@@ -82,9 +84,20 @@ pub(crate) fn serve(bare: &Bare) -> anyhow::Result<()> {
             }
             match acknowledged(&mut control)? {
                 None => return Ok(()),
-                Some(count) if started => leave += count,
-                Some(_) => started = true,
+                Some(count) if started.is_some() => leave += count,
+                Some(_) => started = Some(Instant::now()),
             }
+        }
+    }
+}
+
+impl Bare {
+    /// Waits until this event is due.
+    fn pace(&self, start: Instant, event: usize) {
+        if let Some(rate) = self.rate {
+            #[expect(clippy::cast_precision_loss, reason = "far below 2^52 events")]
+            let due = Duration::from_secs_f64(event as f64 / f64::from(rate));
+            sleep(due.saturating_sub(start.elapsed()));
         }
     }
 }
@@ -170,6 +183,9 @@ fn measure_now(bare: &Bare) -> anyhow::Result<f64> {
         command.arg(name).arg(value.to_string());
     }
     command.args(bare.selective.then_some("--selective"));
+    if let Some(rate) = bare.rate {
+        command.arg("--rate").arg(rate.to_string());
+    }
     let mut process = Process(command.spawn()?);
     let output = process.0.stdout.take().context("no output")?;
     let output = lines(output);

@@ -214,4 +214,7 @@ pub(crate) struct Bare {
     /// Each event to one socket, in turn; otherwise to all
     #[arg(long)]
     pub(crate) selective: bool,
+    /// Events a second
+    #[arg(long)]
+    pub(crate) rate: Option<u32>,
 }

@@ -120,9 +120,15 @@ impl Outbox {
             return Ok(done);
         }
         while !queue.frames.is_empty() {
-            let mut slices = [IoSlice::new(&[]); GATHER];
-            let count = queue.slices(&mut slices);
-            match write(&slices[..count]) {
+            let attempt = if let ([frame], []) = queue.frames.as_slices() {
+                // The most common case at a low rate needs no list.
+                write(&[IoSlice::new(&frame.as_slice()[queue.written..])])
+            } else {
+                let mut slices = [IoSlice::new(&[]); GATHER];
+                let count = queue.slices(&mut slices);
+                write(&slices[..count])
+            };
+            match attempt {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => {
                     queue.stuck = None;

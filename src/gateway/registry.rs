@@ -14,6 +14,7 @@ use super::close::CloseReason;
 use super::frame::Frame;
 use super::outbox::{Outbox, Pushed, Written};
 use super::room::Room;
+use super::wire::try_write;
 use crate::fanout::Receiver;
 use crate::index::Member;
 use crate::model::SessionId;
@@ -154,10 +155,7 @@ impl Handle {
         let Some(stream) = &self.stream else {
             return self.call.notify_one();
         };
-        match self
-            .outbox
-            .write(false, |slices| stream.try_write_vectored(slices))
-        {
+        match self.outbox.write(false, |slices| try_write(stream, slices)) {
             Ok(written) => {
                 self.wrote(&written);
                 if written.stuck {

@@ -149,12 +149,20 @@ fn write_plain(
 ) -> Poll<io::Result<Written>> {
     while outbox.stuck_since().is_some() {
         ready!(stream.poll_write_ready(context))?;
-        let written = outbox.write(true, |slices| stream.try_write_vectored(slices))?;
+        let written = outbox.write(true, |slices| try_write(stream, slices))?;
         if !written.stuck || written.events > 0 {
             return Poll::Ready(Ok(written));
         }
     }
     Poll::Pending
+}
+
+/// As far as the kernel takes it, without waiting. A list costs the kernel more than a single slice.
+pub(super) fn try_write(stream: &TcpStream, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    match slices {
+        [slice] => stream.try_write(slice),
+        slices => stream.try_write_vectored(slices),
+    }
 }
 
 fn read_plain(

@@ -35,7 +35,7 @@ pub(super) fn events(sockets: u32) -> u32 {
 
 pub(super) fn measure(lab: &Lab, options: &Broadcast) -> anyhow::Result<Section> {
     let mut section = Section::new("broadcast", "every event to every socket", &NOTES);
-    section.note("limit 1, limit 16: the bare epoll server, an event or 16 events a write; ratio: net to limit 16".into());
+    section.note("limit 1, limit 16: the bare epoll server, an event or 16 events a write; ratio: net to limit 16, with --rate to limit 1 at that rate".into());
     for &sockets in &options.sockets {
         lab.say(&format!("broadcast, {sockets} sockets"));
         section.push(row(lab, options, sockets)?);
@@ -74,21 +74,30 @@ fn row(lab: &Lab, options: &Broadcast, sockets: u32) -> anyhow::Result<Row> {
         .number("rate", "events/s", 0, options.rate.map(f64::from));
     let mut row = costs(row, &outcome);
     if !options.no_limit {
-        row = limits(row, count, window, &outcome)?;
+        row = limits(row, options.rate, count, window, &outcome)?;
     }
     Ok(faults(row, &outcome))
 }
 
-/// What the bare server makes of the same frames.
-fn limits(row: Row, sockets: usize, window: usize, outcome: &Outcome) -> anyhow::Result<Row> {
+/// What the bare server makes of the same frames: as fast as it can, an event or several a write; or
+/// at the same rate, where there is nothing to gather.
+fn limits(
+    row: Row,
+    rate: Option<u32>,
+    sockets: usize,
+    window: usize,
+    outcome: &Outcome,
+) -> anyhow::Result<Row> {
+    // A figure is steady after a second of CPU or two.
+    let fast = (DELIVERIES as usize / 8 / sockets).clamp(100, 200_000);
     let single = Bare {
         sockets,
         frame_bytes: outcome.frame_bytes + HEAD,
-        // Its figure is steady after a second of CPU or two.
-        events: (DELIVERIES as usize / 8 / sockets).clamp(100, 200_000),
+        events: rate.map_or(fast, |rate| ((rate * PACED_SECONDS) as usize).min(fast)),
         window,
         batch: 1,
         selective: false,
+        rate,
     };
     let gathered = Bare {
         events: (DELIVERIES as usize / 2 / sockets).clamp(320, 1_000_000),
@@ -96,15 +105,20 @@ fn limits(row: Row, sockets: usize, window: usize, outcome: &Outcome) -> anyhow:
         batch: GATHERED,
         ..single.clone()
     };
-    let (single, gathered) = (limit::measure(&single)?, limit::measure(&gathered)?);
+    let single = limit::measure(&single)?;
+    let gathered = match rate {
+        None => Some(limit::measure(&gathered)?),
+        Some(_) => None,
+    };
+    let limit = gathered.unwrap_or(single);
     Ok(row
         .number("limit_1", "limit 1", 0, single)
         .number("limit_16", "limit 16", 0, gathered)
         .number(
-            "ratio_to_limit_16",
+            "ratio_to_limit",
             "ratio",
             2,
-            outcome.net().map(|net| net / gathered),
+            outcome.net().map(|net| net / limit),
         ))
 }
 

@@ -51,6 +51,7 @@ pub(super) fn measure(lab: &Lab, options: &Selective) -> anyhow::Result<Section>
             window: WINDOW,
             batch: 1,
             selective: true,
+            rate: None,
         };
         let limit = limit::measure(&bare)?;
         row = row.number("limit_1", "limit 1", 0, limit).number(
