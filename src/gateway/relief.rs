@@ -2,22 +2,32 @@
 
 use std::cmp::Reverse;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
 
 use super::close::CloseReason;
 use super::connection::Shared;
 use super::registry::Handle;
 
+/// Until another look, where the first closes were not enough: debts may have grown meanwhile.
+const AGAIN: Duration = Duration::from_millis(10);
+
 /// Keeps the debts of all sockets within their bound, for as long as the program runs.
 pub async fn keep_within(shared: Arc<Shared>) {
     loop {
         shared.room.exceeded().await;
-        if let Some(excess) = shared.room.excess() {
+        // Whoever waits for relief goes on only when it has come.
+        while let Some(excess) = shared.room.excess() {
             let closed = relieve(shared.registry.all(), excess);
-            tracing::warn!(
-                closed,
-                bytes = excess,
-                "too much waited for all sockets: those with most were closed"
-            );
+            if closed > 0 {
+                tracing::warn!(
+                    closed,
+                    bytes = excess,
+                    "too much waited for all sockets: those with most were closed"
+                );
+            }
+            sleep(AGAIN).await;
         }
     }
 }
@@ -27,7 +37,7 @@ fn relieve(sockets: Vec<Arc<Handle>>, mut excess: usize) -> usize {
     let mut debtors: Vec<(usize, Arc<Handle>)> = sockets
         .into_iter()
         .map(|handle| (handle.outbox.debt(), handle))
-        .filter(|(debt, _)| *debt > 0)
+        .filter(|(debt, handle)| *debt > 0 && handle.end().is_none())
         .collect();
     debtors.sort_unstable_by_key(|(debt, _)| Reverse(*debt));
     let mut closed = 0;
