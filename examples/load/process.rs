@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 /// `_SC_CLK_TCK` of Linux: the unit of CPU times in `/proc`.
 const TICKS_PER_SECOND: f64 = 100.0;
 /// Files beside the sockets that a process has open.
-const OTHER_FILES: u64 = 64;
+const OTHER_FILES: u64 = 1280;
 
 /// The processes that are looked at, beside this one.
 #[derive(Debug, Clone, Copy)]

@@ -83,6 +83,7 @@ impl Server {
             format!("tls.development_dir={}", folder.path().display()),
             format!("socket.max_waiting_bytes={waiting}KiB"),
             "socket.max_per_address=1000000".into(),
+            "socket.max_open=1000000".into(),
             "socket.max_per_account=1000000".into(),
             "socket.max_subscriptions_per_account=10000000".into(),
             "socket.max_groups=10000000".into(),
