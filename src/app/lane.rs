@@ -73,10 +73,17 @@ impl Dispatch {
         let mut batch = VecDeque::new();
         let mut round = Round::default();
         loop {
+            if dispatcher.touched() == 0 {
+                // Out of budget as a whole, and not for one: only then does the source wait. Who is
+                // in the dispatcher's own hands is served first.
+                self.room.within().await;
+            }
             if batch.is_empty() && !self.ingress.try_take(&mut batch) && dispatcher.touched() == 0 {
                 self.ingress.take(&mut batch).await;
             }
-            while round.has_room()
+            let open = self.room.is_within();
+            while open
+                && round.has_room()
                 && let Some(event) = batch.pop_front()
             {
                 round.routed(&event);
@@ -85,8 +92,6 @@ impl Dispatch {
             dispatcher.flush(SENT_AT_ONCE);
             round.sent(SENT_AT_ONCE, dispatcher.touched());
             yield_now().await;
-            // Out of budget as a whole, and not for one: only then does the source wait.
-            self.room.within().await;
         }
     }
 

@@ -39,6 +39,8 @@ struct Queue {
     lost: u64,
     /// What of the bytes the room counts: what the kernel did not take.
     debt: usize,
+    /// More waits than may, and nobody has come to write it.
+    late: bool,
 }
 
 /// What a push found.
@@ -50,7 +52,7 @@ pub enum Pushed {
     Behind,
     /// Nobody will read it.
     Closed,
-    /// So many bytes would wait, which is more than may. It was not taken.
+    /// So many bytes would wait for the kernel, which is more than may. It was not taken.
     Full(usize),
 }
 
@@ -82,8 +84,9 @@ impl Outbox {
             return Pushed::Closed;
         }
         let bytes = queue.bytes + cost(&frame);
-        // A single frame always fits: whoever reads at all can be sent the largest event.
-        if bytes > self.room.each && queue.bytes > 0 {
+        // Only what the kernel refused tells of a slow reader. A single frame always fits: whoever
+        // reads at all can be sent the largest event.
+        if bytes > self.room.each && queue.bytes > 0 && queue.stuck.is_some() {
             return Pushed::Full(bytes);
         }
         queue.bytes = bytes;
@@ -231,6 +234,11 @@ impl Queue {
         let debt = if self.stuck.is_some() { self.bytes } else { 0 };
         room.change(self.debt, debt);
         self.debt = debt;
+        let late = debt == 0 && self.bytes > room.each && self.frames.len() > 1 && !self.closed;
+        if late != self.late {
+            room.late(late);
+            self.late = late;
+        }
     }
 
     /// What goes into the next write: the frames from the first unwritten byte on.
@@ -276,6 +284,7 @@ fn cost(frame: &Frame) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
     use proptest::prelude::*;
 
     fn outbox(most: usize) -> Outbox {
@@ -314,6 +323,7 @@ mod tests {
         let cost = text("1").len() + OVERHEAD;
         let outbox = outbox(3 * cost);
         assert_eq!(outbox.push(text("1")), Pushed::First);
+        outbox.write(false, kernel(0, &mut Vec::new())).expect("ok");
         assert_eq!(outbox.push(event("2")), Pushed::Behind);
         assert_eq!(outbox.push(event("3")), Pushed::Behind);
         assert_eq!(outbox.push(event("4")), Pushed::Full(4 * cost));
@@ -329,7 +339,31 @@ mod tests {
         let outbox = outbox(100);
         let large = text(&"x".repeat(1000));
         assert_eq!(outbox.push(large.clone()), Pushed::First);
+        outbox.write(false, kernel(1, &mut Vec::new())).expect("ok");
         assert!(matches!(outbox.push(large), Pushed::Full(_)));
+    }
+
+    /// A reader is not slow because its task has not had a turn: the source waits for that.
+    #[test]
+    fn what_nobody_has_written_yet_holds_up_the_source_and_closes_nobody() {
+        let outbox = outbox(100);
+        let room = outbox.room.clone();
+        for number in 0..9 {
+            assert!(room.within().now_or_never().is_some() || number > 1);
+            assert!(!matches!(outbox.push(event("event")), Pushed::Full(_)));
+        }
+        assert!(room.within().now_or_never().is_none(), "late");
+        let written = outbox
+            .write(true, kernel(1000, &mut Vec::new()))
+            .expect("ok");
+        assert_eq!((written.events, outbox.debt()), (9, 0));
+        assert!(room.within().now_or_never().is_some());
+        for _ in 0..9 {
+            outbox.push(event("event"));
+        }
+        assert!(room.within().now_or_never().is_none(), "late");
+        outbox.abandon();
+        assert!(room.within().now_or_never().is_some());
     }
 
     #[test]

@@ -124,13 +124,7 @@ impl Handle {
     /// True when the frame waits for [`Handle::write`]. A socket for which too much waits is closed
     /// with 1008, never silently skipped.
     fn push(&self, frame: &Frame) -> bool {
-        let mut pushed = self.outbox.push(frame.clone());
-        if let (Pushed::Full(_), Some(_)) = (&pushed, &self.stream) {
-            // The client may read as fast as it can, and only nobody has written yet.
-            self.write();
-            pushed = self.outbox.push(frame.clone());
-        }
-        match pushed {
+        match self.outbox.push(frame.clone()) {
             Pushed::First => true,
             Pushed::Behind | Pushed::Closed => false,
             Pushed::Full(bytes) => {

@@ -18,9 +18,11 @@ pub struct Room {
     /// Bytes that may wait for all sockets.
     all: usize,
     debt: AtomicUsize,
+    /// Sockets for which too much waits because nobody has come to write it.
+    late: AtomicUsize,
     /// Debts went beyond what all may have.
     exceeded: Notify,
-    /// They are within it again.
+    /// They are within it again, or nobody is late any more.
     relieved: Notify,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -32,6 +34,7 @@ impl Room {
             each,
             all,
             debt: AtomicUsize::new(0),
+            late: AtomicUsize::new(0),
             exceeded: Notify::new(),
             relieved: Notify::new(),
             metrics,
@@ -66,6 +69,15 @@ impl Room {
         }
     }
 
+    /// A socket is late, or no more: its task needs a turn.
+    pub(super) fn late(&self, late: bool) {
+        if late {
+            self.late.fetch_add(1, Ordering::Relaxed);
+        } else if self.late.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.relieved.notify_waiters();
+        }
+    }
+
     /// Bytes that wait for all sockets.
     pub fn debt(&self) -> usize {
         self.debt.load(Ordering::Relaxed)
@@ -83,11 +95,17 @@ impl Room {
         self.exceeded.notified().await;
     }
 
-    /// Waits while debts are beyond what all may have; at most times this is at once.
+    /// Whether debts are within what all may have, and no socket is late.
+    pub fn is_within(&self) -> bool {
+        self.debt() <= self.all && self.late.load(Ordering::Relaxed) == 0
+    }
+
+    /// Waits while debts are beyond what all may have, or a socket is late: then the gateway as a whole
+    /// is behind. At most times this is at once.
     pub async fn within(&self) {
         loop {
             let relieved = self.relieved.notified();
-            if self.debt() <= self.all {
+            if self.is_within() {
                 return;
             }
             relieved.await;
