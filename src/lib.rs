@@ -16,7 +16,8 @@
 //!
 //! 1. [`source`]: `amqp/link.rs` takes the delivery (or `bus.rs` the publication), [`broker`] makes it
 //!    text, and it waits in the [`source::Ingress`].
-//! 2. [`app`] hands it to the [`fanout::Dispatcher`]: `peek.rs` reads the few fields that routing
+//! 2. [`app`] (`app/lane.rs`, a thread of its own with the broker's reader) hands it to the
+//!    [`fanout::Dispatcher`]: `peek.rs` reads the few fields that routing
 //!    needs and makes the event's own routing key.
 //! 3. [`index`] walks the trie word by word and gives the groups that match.
 //! 4. `deliver.rs` drops the groups that may not see the event's account (the isolation rule is
