@@ -153,7 +153,10 @@ fn assert_described(request: &str, reply: &str) {
 
 fn identity(token: &str) -> Result<Identity, String> {
     let (account, expires_at) = match token.split_once('+') {
-        Some((account, left)) => (account, Some(UNIX + left.parse::<u64>().expect("seconds"))),
+        Some((account, left)) => {
+            let left: u32 = left.parse().map_err(|_| "malformed")?;
+            (account, Some(UNIX + u64::from(left)))
+        }
         None => (token, None),
     };
     let superduper = account == "super";
