@@ -8,6 +8,7 @@ import { Calls } from "./model/calls.js";
 import { loginForm } from "./views/login.js";
 import { Shell } from "./views/shell.js";
 import { openHelp } from "./views/help.js";
+import { Alerts } from "./views/alerts.js";
 import { view as calls } from "./views/calls.js";
 
 /** In the order of the navigation: digits 1 to 7 open them. */
@@ -23,7 +24,8 @@ let config = null, session = null;
 
 /** One log-in, from the token to the log-out. */
 class Session {
-  #open = null; #feeds = []; #expected = 0; #relogin = null;
+  alerts = new Alerts();
+  #open = null; #title = ""; #feeds = []; #expected = 0; #relogin = null;
 
   constructor(rest, me, accounts) {
     Object.assign(this, { rest, me, accounts });
@@ -64,6 +66,7 @@ class Session {
     this.models = Object.fromEntries(Object.entries(MODELS).map(([key, Model]) => [key, new Model()]));
     this.#feeds = Object.entries(MODELS).flatMap(([key, Model]) => (Model.bindings ?? []).map((binding) =>
       this.gateway.subscribe(this.account.id, binding, (frame, now) => this.models[key].apply(frame, now))));
+    this.models.calls.onring.add((row) => this.alerts.ring(row));
     this.shell.account(this.account);
     this.show();
   }
@@ -72,8 +75,8 @@ class Session {
   show() {
     const view = VIEWS.find(({ key }) => key === location.hash.slice(1)) ?? VIEWS[0];
     this.#shut();
-    const { rest, gateway, me, account, names, models } = this;
-    const context = { rest, gateway, config, me, account, names, models, say: (text, kind) => this.shell.say(text, kind), go: (key) => this.go(key) };
+    const { rest, gateway, me, account, names, models, alerts } = this;
+    const context = { rest, gateway, config, me, account, names, models, alerts, say: (text, kind) => this.shell.say(text, kind), go: (key) => this.go(key) };
     try {
       this.#open = view.open(context);
     } catch (error) {
@@ -82,6 +85,8 @@ class Session {
     }
     this.#open.node.dataset.test ??= `view-${view.key}`;
     this.shell.view(view, this.#open.node);
+    this.#title = view.title;
+    this.alerts.title(view.title, this.models.calls.summary(Date.now()).active);
   }
 
   go(key) {
@@ -91,7 +96,8 @@ class Session {
 
   tick() {
     const now = Date.now();
-    this.shell.tick(now, this.models);
+    this.shell.tick(now);
+    this.alerts.title(this.#title, this.models.calls.summary(now).active);
     for (const model of Object.values(this.models)) model.tick?.(now);
     if (!document.hidden) this.#open?.tick?.(now);
   }

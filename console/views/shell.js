@@ -10,12 +10,12 @@ export function brand() {
   return svg("svg", { class: "brand", viewBox: "0 0 32 32", width: 28, height: 28, "aria-hidden": "true" },
     svg("ellipse", { class: "disc", cx: 16, cy: 16, rx: 14.5, ry: 5.2, transform: "rotate(-18 16 16)" }),
     svg("circle", { class: "hole", cx: 16, cy: 16, r: 8 }),
-    svg("path", { class: "disc", d: "M2.2 20.5C7 24.5 25 18.500 29.800 11.500", transform: "rotate(0 16 16)" }));
+    svg("path", { class: "disc", d: "M2.2 20.5C7 24.5 25 18.5 29.8 11.5" }));
 }
 
 /** `actions`: go(key), watch(account), again(), retry(), trust(), help(), leave(). */
 export class Shell {
-  #state = { name: "connecting" }; #bad = 0; #last = 0; #title = "";
+  #state = { name: "connecting" }; #bad = 0; #last = 0;
 
   constructor({ views, accounts, me, config, ...actions }) {
     this.actions = actions;
@@ -51,14 +51,12 @@ export class Shell {
     if (chosen === "dark" || chosen === "light") document.documentElement.dataset.theme = chosen;
   }
 
-  view({ key, title }, node) {
+  view({ key }, node) {
     for (const [other, link] of this.links) {
       if (other === key) link.setAttribute("aria-current", "page");
       else link.removeAttribute("aria-current");
     }
     this.links.get(key)?.scrollIntoView({ block: "nearest", inline: "nearest" });
-    this.#title = title;
-    document.title = `${title} · blackhole`;
     fill(this.main, node);
   }
 
