@@ -44,6 +44,8 @@ export class Calls {
   onring = new Set();
   /** Events that could not be used. */
   errors = 0;
+  /** Since when the numbers of the hour are counted. */
+  from;
   #rows = new Set(); #legs = new Map(); #past = new Map(); #groups = new Map(); #minutes = new Map(); #events = []; #serial = 0;
 
   /** Takes an event frame; `now` in milliseconds. */
@@ -76,6 +78,7 @@ export class Calls {
 
   /** Lets finished calls go; once a second. */
   tick(now) {
+    this.from ??= now;
     let gone = false;
     for (const row of this.#rows) {
       if (row.state === "ended" && now - row.endedAt > LINGER) gone = this.#drop(row);

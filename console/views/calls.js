@@ -33,6 +33,7 @@ function party({ name, number } = {}) {
   return h("span", { class: "party", title: [name, number].filter(Boolean).join(" · ") }, h("bdi", { class: name ? "who" : "who num" }, name || number), name && number && h("bdi", { class: "num" }, number));
 }
 
+const hour = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
 const text = (value) => (a, b) => value(a).localeCompare(value(b));
 const label = ({ name, number } = {}) => name || number || "";
 
@@ -67,13 +68,13 @@ export const view = {
     } } }, "Alerts");
 
     const table = new Table({
-      label: "Calls in progress", rowHeight: 52, key: (row) => row.id, sorted: { key: "time", descending: false },
+      label: "Calls in progress", rowHeight: 46, key: (row) => row.id, sorted: { key: "time", descending: false },
       rowClass: (row) => `call ${row.state}${row.stale ? " stale" : ""}${row.missed ? " missed" : ""}`,
       rowData: (row) => ({ test: "call-row", call: row.id, state: row.state, stale: row.stale || null }),
       onOpen: (row) => show(row),
       empty,
       columns: [
-        { key: "state", title: "State", width: "140px", sort: (a, b) => STATES.indexOf(a.state) - STATES.indexOf(b.state) || a.stateSince - b.stateSince, cell: chip },
+        { key: "state", title: "State", width: "152px", sort: (a, b) => STATES.indexOf(a.state) - STATES.indexOf(b.state) || a.stateSince - b.stateSince, cell: chip },
         { key: "caller", title: "Caller", width: "2.400fr", sort: text((row) => label(row.caller)), cell: (row) => party(row.caller) },
         { key: "callee", title: "Callee", width: "2.400fr", sort: text((row) => label(row.callee)), cell: (row) => party(row.callee) },
         { key: "direction", title: "Direction", width: "110px", class: "wide", sort: text((row) => row.direction), cell: (row) => ({ inbound: "→ inbound", outbound: "← outbound" })[row.direction] ?? "–" },
@@ -144,11 +145,12 @@ export const view = {
       write(longest.value, sum.longest ? duration(now - sum.longest.stateSince) : "–");
       if (sum.longest) fill(longest.below, mark(sum.longest.state), ` ${WORDS[sum.longest.state].toLowerCase()}: `, h("bdi", {}, clean(label(sum.longest.caller), 24) || "unknown"));
       else fill(longest.below, "nobody waits");
+      const since = now - (model.from ?? now) < 3_600_000 ? ` since ${hour.format(model.from ?? now)}` : "";
       const [yes, no, began] = [total(sum.answered), total(sum.missed), total(sum.started)];
       write(answered.value, count(yes));
       write(missed.value, count(no));
-      write(answered.below, yes + no ? `${Math.round((yes / (yes + no)) * 100)} % of calls` : "since the page was opened");
-      write(missed.below, no ? "not answered by anybody" : "none");
+      write(answered.below, `${yes + no ? `${Math.round((yes / (yes + no)) * 100)} % of calls` : "none"}${since}`);
+      write(missed.below, `${no ? "nobody answered" : "none"}${since}`);
       write(active.below, `${count(sum.started.at(-1))} new this minute`);
       const key = `${yes} ${no} ${began} ${Math.floor(now / 60_000)}`;
       if (minute === key) return;
@@ -166,6 +168,7 @@ export const view = {
     function show(row) {
       open = { id: row.id, key: "" };
       detail.hidden = false;
+      node.classList.add("split");
       inspect(Date.now());
       detail.querySelector("button")?.focus();
     }
@@ -174,6 +177,7 @@ export const view = {
       if (!open) return;
       open = null;
       detail.hidden = true;
+      node.classList.remove("split");
       table.focus();
     }
 

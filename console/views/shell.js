@@ -5,12 +5,12 @@ import { ago, count } from "../lib/format.js";
 
 const THEME = "blackhole.theme";
 
-/** The sign of the product. */
-export function brand() {
-  return svg("svg", { class: "brand", viewBox: "0 0 32 32", width: 28, height: 28, "aria-hidden": "true" },
-    svg("ellipse", { class: "disc", cx: 16, cy: 16, rx: 14.5, ry: 5.2, transform: "rotate(-18 16 16)" }),
-    svg("circle", { class: "hole", cx: 16, cy: 16, r: 8 }),
-    svg("path", { class: "disc", d: "M2.2 20.5C7 24.5 25 18.5 29.8 11.5" }));
+/** The sign of the product: a hole with its disc. */
+export function brand(size = 28) {
+  return svg("svg", { class: "brand", viewBox: "0 0 32 32", width: size, height: size, "aria-hidden": "true" },
+    svg("ellipse", { class: "disc", cx: 16, cy: 16, rx: 15, ry: 4, transform: "rotate(-20 16 16)" }),
+    svg("circle", { class: "hole", cx: 16, cy: 16, r: 8.5 }),
+    svg("path", { class: "disc", d: "M1.9 21.1C4 25 16 22 22 19.4C27 17 30.5 13 30.1 10.9" }));
 }
 
 /** `actions`: go(key), watch(account), again(), retry(), trust(), help(), leave(). */
@@ -34,7 +34,7 @@ export class Shell {
     /** The element to insert. */
     this.node = h("div", { class: "shell" },
       h("header", { class: "top" },
-        h("span", { class: "name" }, brand(), h("strong", {}, "blackhole"), config.demo && h("span", { class: "tag", title: "Simulated events" }, "demo")),
+        h("div", { class: "name" }, brand(), h("h1", {}, "blackhole"), config.demo && h("span", { class: "tag", title: "Simulated events" }, "demo")),
         h("nav", { "aria-label": "Views" }, [...this.links.values()]),
         h("div", { class: "tools" },
           this.bad, h("span", { class: "where" }, this.state, this.act), this.select, theme,
