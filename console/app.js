@@ -118,17 +118,19 @@ class Session {
       loginForm({
         title: "Log in again", note: "The view stays as it is.", account: this.names.get(this.me.account),
         cancel: () => dialog.close(),
-        done: (token, data) => {
+        done: async (token, data) => {
           dialog.close();
-          if (data.account_id !== this.me.account || (data.owner_id ?? null) !== (this.me.owner ?? null)) return enter(token);
+          if (data.account_id !== this.me.account) return enter(token);
           keep(token);
           this.rest.token = this.gateway.token = token;
           this.gateway.open();
+          Object.assign(this.me, await whoAmI(this.rest).catch(() => null));
           this.#open?.refresh?.();
         },
       }));
     document.body.append(dialog);
     dialog.showModal();
+    dialog.querySelector("input").focus();
   }
 
   async leave() {

@@ -69,7 +69,7 @@ export const view = {
 
     const table = new Table({
       label: "Calls in progress", rowHeight: 46, key: (row) => row.id, sorted: { key: "time", descending: false },
-      rowClass: (row) => `call ${row.state}${row.stale ? " stale" : ""}${row.missed ? " missed" : ""}`,
+      rowClass: (row) => `call ${row.state}${row.stale ? " stale" : ""}`,
       rowData: (row) => ({ test: "call-row", call: row.id, state: row.state, stale: row.stale || null }),
       onOpen: (row) => show(row),
       empty,
@@ -92,7 +92,7 @@ export const view = {
       h("div", { class: "board" }, table.node, detail));
 
     function note(row) {
-      if (row.state === "ended") return h("span", { class: "cause" }, row.cause, row.missed && h("span", { class: "tag bad" }, "missed"));
+      if (row.state === "ended") return row.missed ? h("span", { class: "missed" }, h("b", {}, "Missed"), ` · ${row.cause}`) : row.cause;
       if (row.stale) return h("span", { class: "doubt", title: "Nothing was heard of it since the connection came back" }, "unsure");
       if (row.mid) return h("span", { class: "muted", title: row.known ? "The page was not there when it began; its age comes from the switch" : "The page was not there when it began: it has lasted longer than the time shown" }, "joined midway");
       return row.legs.length > 2 ? h("span", { class: "muted" }, `${row.legs.length} legs`) : "";

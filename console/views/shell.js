@@ -39,7 +39,7 @@ export class Shell {
         h("div", { class: "tools" },
           this.bad, h("span", { class: "where" }, this.state, this.act), this.select, theme,
           h("button", { type: "button", class: "quiet", "aria-label": "Keys and help", title: "Keys and help (?)", on: { click: actions.help } }, "?"),
-          h("button", { type: "button", class: "quiet leave", title: me.name ? `Logged in as ${me.name}` : "Logged in with a token", on: { click: actions.leave } }, "Log out"))),
+          h("button", { type: "button", class: "quiet leave", dataset: { test: "log-out" }, title: me.name ? `Logged in as ${me.name}` : "Logged in with a token", on: { click: actions.leave } }, "Log out"))),
       this.notice, this.main, this.live);
   }
 
@@ -69,8 +69,8 @@ export class Shell {
     this.#say(Date.now());
     if (announced && state.name === "waiting") this.say("The connection to the gateway is lost; reconnecting", "bad");
     if (announced && state.name === "expired") this.say("The log-in has expired", "bad");
-    if (state.name === "expired") this.act.textContent = "Log in again";
-    if (state.name === "waiting") this.act.textContent = "Now";
+    this.act.textContent = state.name === "expired" ? "Log in again" : "Now";
+    this.act.dataset.test = state.name === "expired" ? "log-in-again" : "retry";
     this.act.hidden = !["expired", "waiting"].includes(state.name);
     this.node.classList.toggle("away", state.name !== "connected");
   }
