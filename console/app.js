@@ -202,7 +202,7 @@ async function enter(token) {
     session = new Session(rest, me, accounts);
     session.start();
   } catch (error) {
-    if (!error.status && error.status !== 0) throw error;
+    if (error.status === undefined) console.error(error);
     if (error.status === 401) return forget(), logIn("The log-in has expired.");
     fill(root, h("main", { class: "lone" }, h("section", { class: "panel card" }, h("h1", {}, "The console did not start"), h("p", { role: "alert" }, error.message),
       h("p", { class: "actions" }, h("button", { class: "primary", type: "button", on: { click: () => enter(token) } }, "Try again"), h("button", { type: "button", on: { click: () => { forget(); logIn(); } } }, "Log in anew")))));
@@ -211,18 +211,27 @@ async function enter(token) {
 
 async function whoAmI(rest) {
   const token = await rest.get("token_auth");
-  const account = await rest.get(`accounts/${token.account_id}`);
+  // Another issuer's account may not be known here.
+  const account = await rest.get(`accounts/${token.account_id}`).catch(orElse({ id: token.account_id, name: token.account_name ?? "Own account" }));
   const owner = token.owner_id ?? null;
   // A token without a user is an API key's or the command's: it may do what an admin may.
   const user = owner && await rest.get(`accounts/${token.account_id}/users/${owner}`).catch(() => null);
   return { account: token.account_id, owner, superduper: account.superduper_admin === true, admin: !owner || user?.priv_level === "admin", name: user?.username ?? null, own: account };
 }
 
+/** For what is not there or not allowed; anything else stays an error. */
+function orElse(value) {
+  return (error) => {
+    if (error.status !== 404 && error.status !== 403) throw error;
+    return value;
+  };
+}
+
 /** The own account and all below it, in the order of the tree; for super-duper admins from the top of the tree. */
 async function reach(rest, me) {
-  const above = me.superduper ? await rest.get(`accounts/${me.account}/parents`).catch(() => []) : [];
-  const top = above[0] ? await rest.get(`accounts/${above[0].id}`).catch(() => me.own) : me.own;
-  const below = await rest.get(`accounts/${top.id}/descendants`, { paginate: "false" });
+  const above = me.superduper ? await rest.get(`accounts/${me.account}/parents`).catch(orElse([])) : [];
+  const top = above[0] ? await rest.get(`accounts/${above[0].id}`).catch(orElse(me.own)) : me.own;
+  const below = await rest.get(`accounts/${top.id}/descendants`, { paginate: "false" }).catch(orElse([]));
   const children = new Map();
   for (const account of below) {
     const parent = account.tree.at(-1);

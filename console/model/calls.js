@@ -34,6 +34,7 @@ export function clean(value, most = 80) {
 
 /**
  * Rows: { id, state, since, stateSince, known, mid, stale, caller, callee: {name, number}, direction, user, account, accountName, slot, cause, endedAt, legs, search }.
+ * `version` changes with anything else.
  * `mid`: first seen in the middle of its life; `known`: its beginning is known all the same.
  */
 export class Calls {
@@ -59,13 +60,13 @@ export class Calls {
 
   /** There was a gap: nothing that is here is certain any more. */
   stale() {
-    for (const row of this.#rows) row.stale = row.state !== "ended";
+    for (const row of this.#rows) this.#doubt(row, row.state !== "ended");
     this.#changed();
   }
 
   /** The operator takes what is here for true. */
   trust() {
-    for (const row of this.#rows) row.stale = false;
+    for (const row of this.#rows) this.#doubt(row, false);
     this.#changed();
   }
 
@@ -159,7 +160,7 @@ export class Calls {
   }
 
   #row(leg, now) {
-    const row = { id: leg.id, legs: [leg], main: leg, state: "", since: leg.start, stateSince: now, counted: {} };
+    const row = { id: leg.id, version: 0, legs: [leg], main: leg, state: "", since: leg.start, stateSince: now, counted: {} };
     leg.row = row;
     this.#rows.add(row);
     if (leg.known && !leg.mid && !leg.split) this.#count(row, "started", now);
@@ -281,7 +282,7 @@ export class Calls {
     }
     if (state !== "ringing" && state !== "ended" && row.counted.answered === undefined) {
       // Whoever was talking when first seen was answered some other time.
-      if (name === "CHANNEL_ANSWER" || !row.legs.some((leg) => leg.mid)) this.#count(row, "answered", now);
+      if (name === "CHANNEL_ANSWER" || !main.mid) this.#count(row, "answered", now);
       else row.counted.answered = null;
     }
     const peer = shown.peer ?? live.find((leg) => leg !== shown) ?? row.legs.findLast((leg) => leg !== shown);
@@ -293,12 +294,13 @@ export class Calls {
     row.account = main.account || peer?.account || "";
     row.accountName = main.accountName || peer?.accountName || "";
     row.slot = live.find((leg) => leg.slot)?.slot ?? "";
-    row.mid = row.legs.some((leg) => leg.mid && leg.known === false || leg.mid && leg === main);
+    row.mid = main.mid;
     row.known = main.known;
     row.since = main.start;
     row.search = row.legs.flatMap((leg) => [leg.caller?.name, leg.caller?.number, leg.callee?.name, leg.callee?.number, leg.user, leg.presence, leg.owner, leg.id, leg.slot && `slot ${leg.slot}`])
       .concat(row.accountName, row.direction, row.state).filter(Boolean).join("\n").toLowerCase();
     if (state === "ended" && !row.endedAt) this.#end(row, now);
+    row.version = ++this.#serial;
   }
 
   #end(row, now) {
@@ -338,6 +340,11 @@ export class Calls {
   #uncount(row, key) {
     const bucket = this.#minutes.get(row.counted[key]);
     if (bucket) bucket[key]--;
+  }
+
+  #doubt(row, stale) {
+    row.stale = stale;
+    row.version = ++this.#serial;
   }
 
   #changed() { for (const listener of this.onchange) listener(); }

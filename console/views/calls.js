@@ -41,7 +41,7 @@ const label = ({ name, number } = {}) => name || number || "";
 export const view = {
   key: "calls", title: "Calls", shortcut: "c",
   open({ models: { calls: model }, account, names, config, gateway, say, alerts }) {
-    let frame = 0, open = null, drawn = "", minute = 0;
+    let frame = 0, waiting = 0, last = 0, open = null, drawn = "", charted = "", waits = null;
     const everybody = account.id === "*";
     const owner = (row) => names.get(row.account) ?? (row.accountName || row.account.slice(0, 8) || "–");
 
@@ -68,8 +68,8 @@ export const view = {
     } } }, "Alerts");
 
     const table = new Table({
-      label: "Calls in progress", rowHeight: 46, key: (row) => row.id, sorted: { key: "time", descending: false },
-      rowClass: (row) => `call ${row.state}${row.stale ? " stale" : ""}`,
+      label: "Calls in progress", rowHeight: 46, key: (row) => row.id, version: (row) => row.version, sorted: { key: "time", descending: false },
+      rowClass: (row) => `call ${row.state}${row.stale ? " stale" : ""}${Date.now() - row.stateSince < 1200 ? " fresh" : ""}`,
       rowData: (row) => ({ test: "call-row", call: row.id, state: row.state, stale: row.stale || null }),
       onOpen: (row) => show(row),
       empty,
@@ -81,7 +81,7 @@ export const view = {
         { key: "user", title: "User", width: "1.200fr", class: "wide", sort: text((row) => row.user), cell: (row) => h("bdi", { class: "muted" }, row.user || "–") },
         everybody && { key: "account", title: "Account", width: "1.300fr", class: "medium", sort: text(owner), cell: (row) => h("bdi", {}, owner(row)) },
         { key: "note", title: "Note", width: "1.500fr", class: "medium", cell: note },
-        { key: "time", title: "Time", width: "92px", class: "number", sort: (a, b) => b.since - a.since, cell: timer },
+        { key: "time", title: "Time", width: "92px", class: "number", live: true, sort: (a, b) => b.since - a.since, cell: timer },
       ].filter(Boolean),
     });
 
@@ -116,11 +116,15 @@ export const view = {
       update();
     }
 
+    /** Many events make one picture: some twelve a second at most, which also spares a wall screen's processor. */
     function update() {
-      frame ||= requestAnimationFrame(() => {
-        frame = 0;
-        draw(Date.now());
-      });
+      waiting ||= setTimeout(() => {
+        frame = requestAnimationFrame(() => {
+          waiting = 0;
+          last = performance.now();
+          draw(Date.now());
+        });
+      }, Math.max(0, last + 80 - performance.now()));
     }
 
     function draw(now) {
@@ -135,7 +139,7 @@ export const view = {
       if (open) inspect(now);
     }
 
-    function numbers(now) {
+    function numbers(now, charts = false) {
       const sum = model.summary(now), total = (values) => values.reduce((all, value) => all + value, 0);
       write(active.value, count(sum.active));
       for (const [state, { value, node }] of Object.entries(states)) {
@@ -143,8 +147,10 @@ export const view = {
         node.setAttribute("aria-pressed", String(filter.value === state));
       }
       write(longest.value, sum.longest ? duration(now - sum.longest.stateSince) : "–");
-      if (sum.longest) fill(longest.below, mark(sum.longest.state), ` ${WORDS[sum.longest.state].toLowerCase()}: `, h("bdi", {}, clean(label(sum.longest.caller), 24) || "unknown"));
-      else fill(longest.below, "nobody waits");
+      const who = sum.longest ? sum.longest.id + sum.longest.version : "";
+      if (waits !== who && sum.longest) fill(longest.below, mark(sum.longest.state), ` ${WORDS[sum.longest.state].toLowerCase()}: `, h("bdi", {}, clean(label(sum.longest.caller), 24) || "unknown"));
+      else if (waits !== who) fill(longest.below, "nobody waits");
+      waits = who;
       const since = now - (model.from ?? now) < 3_600_000 ? ` since ${hour.format(model.from ?? now)}` : "";
       const [yes, no, began] = [total(sum.answered), total(sum.missed), total(sum.started)];
       write(answered.value, count(yes));
@@ -153,8 +159,8 @@ export const view = {
       write(missed.below, `${no ? "nobody answered" : "none"}${since}`);
       write(active.below, `${count(sum.started.at(-1))} new this minute`);
       const key = `${yes} ${no} ${began} ${Math.floor(now / 60_000)}`;
-      if (minute === key) return;
-      minute = key;
+      if (!charts || charted === key) return;
+      charted = key;
       const chart = (place, values, words) => fill(place, bars(values, { label: `${words} a minute in the last hour: ${count(total(values))} in all, ${count(Math.max(...values))} at most`, width: 240, height: 40 }));
       chart(active.chart, sum.started, "Calls begun");
       chart(answered.chart, sum.answered, "Calls answered");
@@ -220,13 +226,14 @@ export const view = {
 
     model.onchange.add(update);
     gateway.addEventListener("state", update);
+    numbers(Date.now(), true);
     update();
     return {
       node,
       focusSearch: () => search.focus(),
       tick(now) {
         table.tick(now);
-        numbers(now);
+        numbers(now, true);
         if (open?.timer && open.row) write(open.timer, duration((open.row.endedAt ?? now) - open.row.since));
       },
       escape() {
@@ -237,6 +244,7 @@ export const view = {
       close() {
         model.onchange.delete(update);
         gateway.removeEventListener("state", update);
+        clearTimeout(waiting);
         cancelAnimationFrame(frame);
         table.close();
       },

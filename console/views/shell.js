@@ -72,7 +72,6 @@ export class Shell {
     this.act.textContent = state.name === "expired" ? "Log in again" : "Now";
     this.act.dataset.test = state.name === "expired" ? "log-in-again" : "retry";
     this.act.hidden = !["expired", "waiting"].includes(state.name);
-    this.node.classList.toggle("away", state.name !== "connected");
   }
 
   tick(now) { this.#say(now); }
@@ -102,7 +101,7 @@ export class Shell {
   away(ms, since) {
     this.notice.hidden = false;
     fill(this.notice, h("span", {}, "Away for ", h("b", {}, ago(ms)), ". What happened meanwhile is unknown: what is marked ", h("span", { class: "doubt" }, "unsure"), " may have changed or ended."),
-      h("button", { type: "button", class: "small", on: { click: () => { this.notice.hidden = true; this.actions.trust(); } } }, "Dismiss the marks"));
+      h("button", { type: "button", class: "small", on: { click: () => { this.notice.hidden = true; this.actions.trust(); } } }, "Dismiss"));
     this.notice.title = `since ${new Date(since).toLocaleTimeString()}`;
   }
 
