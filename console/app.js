@@ -8,6 +8,7 @@ import { Calls } from "./model/calls.js";
 import { loginForm } from "./views/login.js";
 import { Shell } from "./views/shell.js";
 import { openHelp } from "./views/help.js";
+import { Alerts } from "./views/alerts.js";
 import { view as calls } from "./views/calls.js";
 
 /** In the order of the navigation: digits 1 to 7 open them. */
@@ -23,7 +24,8 @@ let config = null, session = null;
 
 /** One log-in, from the token to the log-out. */
 class Session {
-  #open = null; #feeds = []; #expected = 0; #relogin = null;
+  alerts = new Alerts();
+  #open = null; #title = ""; #feeds = []; #expected = 0; #relogin = null;
 
   constructor(rest, me, accounts) {
     Object.assign(this, { rest, me, accounts });
@@ -64,6 +66,7 @@ class Session {
     this.models = Object.fromEntries(Object.entries(MODELS).map(([key, Model]) => [key, new Model()]));
     this.#feeds = Object.entries(MODELS).flatMap(([key, Model]) => (Model.bindings ?? []).map((binding) =>
       this.gateway.subscribe(this.account.id, binding, (frame, now) => this.models[key].apply(frame, now))));
+    this.models.calls.onring.add((row) => this.alerts.ring(row));
     this.shell.account(this.account);
     this.show();
   }
@@ -72,8 +75,8 @@ class Session {
   show() {
     const view = VIEWS.find(({ key }) => key === location.hash.slice(1)) ?? VIEWS[0];
     this.#shut();
-    const { rest, gateway, me, account, names, models } = this;
-    const context = { rest, gateway, config, me, account, names, models, say: (text, kind) => this.shell.say(text, kind), go: (key) => this.go(key) };
+    const { rest, gateway, me, account, names, models, alerts } = this;
+    const context = { rest, gateway, config, me, account, names, models, alerts, say: (text, kind) => this.shell.say(text, kind), go: (key) => this.go(key) };
     try {
       this.#open = view.open(context);
     } catch (error) {
@@ -82,6 +85,8 @@ class Session {
     }
     this.#open.node.dataset.test ??= `view-${view.key}`;
     this.shell.view(view, this.#open.node);
+    this.#title = view.title;
+    this.alerts.title(view.title, this.models.calls.summary(Date.now()).active);
   }
 
   go(key) {
@@ -91,7 +96,8 @@ class Session {
 
   tick() {
     const now = Date.now();
-    this.shell.tick(now, this.models);
+    this.shell.tick(now);
+    this.alerts.title(this.#title, this.models.calls.summary(now).active);
     for (const model of Object.values(this.models)) model.tick?.(now);
     if (!document.hidden) this.#open?.tick?.(now);
   }
@@ -112,17 +118,19 @@ class Session {
       loginForm({
         title: "Log in again", note: "The view stays as it is.", account: this.names.get(this.me.account),
         cancel: () => dialog.close(),
-        done: (token, data) => {
+        done: async (token, data) => {
           dialog.close();
-          if (data.account_id !== this.me.account || (data.owner_id ?? null) !== (this.me.owner ?? null)) return enter(token);
+          if (data.account_id !== this.me.account) return enter(token);
           keep(token);
           this.rest.token = this.gateway.token = token;
           this.gateway.open();
+          Object.assign(this.me, await whoAmI(this.rest).catch(() => null));
           this.#open?.refresh?.();
         },
       }));
     document.body.append(dialog);
     dialog.showModal();
+    dialog.querySelector("input").focus();
   }
 
   async leave() {
@@ -194,7 +202,7 @@ async function enter(token) {
     session = new Session(rest, me, accounts);
     session.start();
   } catch (error) {
-    if (!error.status && error.status !== 0) throw error;
+    if (error.status === undefined) console.error(error);
     if (error.status === 401) return forget(), logIn("The log-in has expired.");
     fill(root, h("main", { class: "lone" }, h("section", { class: "panel card" }, h("h1", {}, "The console did not start"), h("p", { role: "alert" }, error.message),
       h("p", { class: "actions" }, h("button", { class: "primary", type: "button", on: { click: () => enter(token) } }, "Try again"), h("button", { type: "button", on: { click: () => { forget(); logIn(); } } }, "Log in anew")))));
@@ -203,18 +211,27 @@ async function enter(token) {
 
 async function whoAmI(rest) {
   const token = await rest.get("token_auth");
-  const account = await rest.get(`accounts/${token.account_id}`);
+  // Another issuer's account may not be known here.
+  const account = await rest.get(`accounts/${token.account_id}`).catch(orElse({ id: token.account_id, name: token.account_name ?? "Own account" }));
   const owner = token.owner_id ?? null;
   // A token without a user is an API key's or the command's: it may do what an admin may.
   const user = owner && await rest.get(`accounts/${token.account_id}/users/${owner}`).catch(() => null);
   return { account: token.account_id, owner, superduper: account.superduper_admin === true, admin: !owner || user?.priv_level === "admin", name: user?.username ?? null, own: account };
 }
 
+/** For what is not there or not allowed; anything else stays an error. */
+function orElse(value) {
+  return (error) => {
+    if (error.status !== 404 && error.status !== 403) throw error;
+    return value;
+  };
+}
+
 /** The own account and all below it, in the order of the tree; for super-duper admins from the top of the tree. */
 async function reach(rest, me) {
-  const above = me.superduper ? await rest.get(`accounts/${me.account}/parents`).catch(() => []) : [];
-  const top = above[0] ? await rest.get(`accounts/${above[0].id}`).catch(() => me.own) : me.own;
-  const below = await rest.get(`accounts/${top.id}/descendants`, { paginate: "false" });
+  const above = me.superduper ? await rest.get(`accounts/${me.account}/parents`).catch(orElse([])) : [];
+  const top = above[0] ? await rest.get(`accounts/${above[0].id}`).catch(orElse(me.own)) : me.own;
+  const below = await rest.get(`accounts/${top.id}/descendants`, { paginate: "false" }).catch(orElse([]));
   const children = new Map();
   for (const account of below) {
     const parent = account.tree.at(-1);

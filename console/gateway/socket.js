@@ -137,11 +137,11 @@ export class Gateway extends EventTarget {
     } catch (error) {
       why = error.message;
     }
-    if (!frame || typeof frame !== "object" || Array.isArray(frame)) return this.#tell("badframe", { text: String(text).slice(0, 500), why });
+    if (!frame || typeof frame !== "object" || Array.isArray(frame)) return this.#bad(text, why);
     this.#tell("frame", frame);
     if (frame.action === "event") return this.#deliver(frame);
     const request = this.#waiting.get(frame.request_id);
-    if (frame.action !== "reply" || !request) return this.#tell("badframe", { text: String(text).slice(0, 500), why: "neither an event nor an answer to a request" });
+    if (frame.action !== "reply" || !request) return this.#bad(text, "neither an event nor an answer to a request");
     this.#waiting.delete(frame.request_id);
     if (frame.status === "success") return request.resolve(frame.data);
     const errors = Array.isArray(frame.data?.errors) ? frame.data.errors : ["refused without a reason"];
@@ -149,21 +149,27 @@ export class Gateway extends EventTarget {
   }
 
   #deliver(frame) {
-    const entries = [...this.#subscriptions.values()].filter(({ binding }) => binding === frame.subscribed_key);
-    const words = String(frame.subscription_key).split(/[.:/]/);
-    // One binding for several accounts: the subscription key names whose it is.
-    const named = entries.filter(({ account }) => words.includes(account));
-    const rest = entries.filter(({ account }) => account === "*");
-    const chosen = entries.length < 2 ? entries : named.length ? (named.some((entry) => entry.account !== "*") ? named.filter((entry) => entry.account !== "*") : named) : rest.length ? rest : entries;
+    if (typeof frame.subscribed_key !== "string" || !frame.data || typeof frame.data !== "object") return this.#bad(JSON.stringify(frame), "an event without data or binding");
+    let chosen = [...this.#subscriptions.values()].filter(({ binding }) => binding === frame.subscribed_key);
+    if (chosen.length > 1) {
+      // One binding for several accounts: the subscription key names whose it is.
+      const words = String(frame.subscription_key).split(/[.:/]/);
+      const named = chosen.filter(({ account }) => account !== "*" && words.includes(account));
+      chosen = named.length ? named : chosen.filter(({ account }) => account === "*");
+    }
     const now = Date.now();
     for (const entry of chosen) for (const { handler } of entry.handlers) {
       try {
         handler(frame, now);
       } catch (error) {
         console.error(error);
-        this.#tell("badframe", { text: JSON.stringify(frame).slice(0, 500), why: error.message });
+        this.#bad(JSON.stringify(frame), error.message);
       }
     }
+  }
+
+  #bad(text, why) {
+    this.#tell("badframe", { text: String(text).slice(0, 500), why });
   }
 
   #again(code, why) {

@@ -8,7 +8,8 @@ let tables = 0;
  * `columns`: [{ key, title, width?, sort?: (a, b) => n, cell: (row, now) => string | Node, class? }]. A width is "2fr" (a share)
  * or "90px". The class "wide" hides a column below 1100 px, "medium" below 720 px; "number" aligns to the right.
  * `key`: row => string; `onOpen`: row => void; `rowClass`: row => string; `rowData`: row => data attributes;
- * `empty`: () => Node; `sorted`: { key, descending }; `rowHeight`: px.
+ * `empty`: () => Node; `sorted`: { key, descending }; `rowHeight`: px. `version`: row => any: while it is the same, only columns
+ * with `live` are written anew.
  */
 export class Table {
   #columns; #options; #rows = []; #shown = []; #sorted; #active = null; #frame = 0; #id = `t${++tables}-`; #elements = new Map(); #height;
@@ -124,7 +125,11 @@ export class Table {
     if (node.className !== own) node.className = own;
     node.setAttribute("aria-selected", element.key === this.#active);
     if (this.#options.rowData) assign(node.dataset, this.#options.rowData(row));
+    const version = this.#options.version?.(row);
+    const same = version !== undefined && version === element.version;
+    element.version = version;
     this.#columns.forEach((column, at) => {
+      if (same && !column.live) return;
       const content = column.cell(row, now);
       if (!(content instanceof Node)) {
         const text = content == null ? "" : String(content);

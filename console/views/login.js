@@ -36,7 +36,7 @@ export function loginForm({ title, note, account = "", config, cancel, done }) {
   }
 
   return h("form", { class: "panel card login", method: "dialog", dataset: { test: "login-form" }, on: { submit } },
-    h("div", { class: "title" }, brand(), h("h1", {}, title)),
+    h("div", { class: "title" }, brand(44), h("h1", {}, title)),
     note && h("p", { class: "muted" }, note),
     user.node, password.node, name.node, error,
     h("p", { class: "actions" }, button, cancel && h("button", { type: "button", on: { click: cancel } }, "Cancel")),

@@ -5,17 +5,17 @@ import { ago, count } from "../lib/format.js";
 
 const THEME = "blackhole.theme";
 
-/** The sign of the product. */
-export function brand() {
-  return svg("svg", { class: "brand", viewBox: "0 0 32 32", width: 28, height: 28, "aria-hidden": "true" },
-    svg("ellipse", { class: "disc", cx: 16, cy: 16, rx: 14.5, ry: 5.2, transform: "rotate(-18 16 16)" }),
-    svg("circle", { class: "hole", cx: 16, cy: 16, r: 8 }),
-    svg("path", { class: "disc", d: "M2.2 20.5C7 24.5 25 18.500 29.800 11.500", transform: "rotate(0 16 16)" }));
+/** The sign of the product: a hole with its disc. */
+export function brand(size = 28) {
+  return svg("svg", { class: "brand", viewBox: "0 0 32 32", width: size, height: size, "aria-hidden": "true" },
+    svg("ellipse", { class: "disc", cx: 16, cy: 16, rx: 15, ry: 4, transform: "rotate(-20 16 16)" }),
+    svg("circle", { class: "hole", cx: 16, cy: 16, r: 8.5 }),
+    svg("path", { class: "disc", d: "M1.9 21.1C4 25 16 22 22 19.4C27 17 30.5 13 30.1 10.9" }));
 }
 
 /** `actions`: go(key), watch(account), again(), retry(), trust(), help(), leave(). */
 export class Shell {
-  #state = { name: "connecting" }; #bad = 0; #last = 0; #title = "";
+  #state = { name: "connecting" }; #bad = 0; #last = 0;
 
   constructor({ views, accounts, me, config, ...actions }) {
     this.actions = actions;
@@ -34,12 +34,12 @@ export class Shell {
     /** The element to insert. */
     this.node = h("div", { class: "shell" },
       h("header", { class: "top" },
-        h("span", { class: "name" }, brand(), h("strong", {}, "blackhole"), config.demo && h("span", { class: "tag", title: "Simulated events" }, "demo")),
+        h("div", { class: "name" }, brand(), h("h1", {}, "blackhole"), config.demo && h("span", { class: "tag", title: "Simulated events" }, "demo")),
         h("nav", { "aria-label": "Views" }, [...this.links.values()]),
         h("div", { class: "tools" },
           this.bad, h("span", { class: "where" }, this.state, this.act), this.select, theme,
           h("button", { type: "button", class: "quiet", "aria-label": "Keys and help", title: "Keys and help (?)", on: { click: actions.help } }, "?"),
-          h("button", { type: "button", class: "quiet leave", title: me.name ? `Logged in as ${me.name}` : "Logged in with a token", on: { click: actions.leave } }, "Log out"))),
+          h("button", { type: "button", class: "quiet leave", dataset: { test: "log-out" }, title: me.name ? `Logged in as ${me.name}` : "Logged in with a token", on: { click: actions.leave } }, "Log out"))),
       this.notice, this.main, this.live);
   }
 
@@ -51,14 +51,12 @@ export class Shell {
     if (chosen === "dark" || chosen === "light") document.documentElement.dataset.theme = chosen;
   }
 
-  view({ key, title }, node) {
+  view({ key }, node) {
     for (const [other, link] of this.links) {
       if (other === key) link.setAttribute("aria-current", "page");
       else link.removeAttribute("aria-current");
     }
     this.links.get(key)?.scrollIntoView({ block: "nearest", inline: "nearest" });
-    this.#title = title;
-    document.title = `${title} · blackhole`;
     fill(this.main, node);
   }
 
@@ -71,10 +69,9 @@ export class Shell {
     this.#say(Date.now());
     if (announced && state.name === "waiting") this.say("The connection to the gateway is lost; reconnecting", "bad");
     if (announced && state.name === "expired") this.say("The log-in has expired", "bad");
-    if (state.name === "expired") this.act.textContent = "Log in again";
-    if (state.name === "waiting") this.act.textContent = "Now";
+    this.act.textContent = state.name === "expired" ? "Log in again" : "Now";
+    this.act.dataset.test = state.name === "expired" ? "log-in-again" : "retry";
     this.act.hidden = !["expired", "waiting"].includes(state.name);
-    this.node.classList.toggle("away", state.name !== "connected");
   }
 
   tick(now) { this.#say(now); }
@@ -104,7 +101,7 @@ export class Shell {
   away(ms, since) {
     this.notice.hidden = false;
     fill(this.notice, h("span", {}, "Away for ", h("b", {}, ago(ms)), ". What happened meanwhile is unknown: what is marked ", h("span", { class: "doubt" }, "unsure"), " may have changed or ended."),
-      h("button", { type: "button", class: "small", on: { click: () => { this.notice.hidden = true; this.actions.trust(); } } }, "Dismiss the marks"));
+      h("button", { type: "button", class: "small", on: { click: () => { this.notice.hidden = true; this.actions.trust(); } } }, "Dismiss"));
     this.notice.title = `since ${new Date(since).toLocaleTimeString()}`;
   }
 
