@@ -13,8 +13,10 @@ use crate::model::clock::unix_now;
 use crate::settings::{Settings, SocketSettings};
 use crate::telemetry::logging;
 
-/// Open files that are no sockets of clients: the database, the broker, HTTP.
+/// Open files that are no sockets of clients: the database, the broker, HTTP. Half of all, if that is less.
 const OTHER_FILES: u64 = 1024 + 256;
+/// What every process may have.
+const FEWEST_FILES: u64 = 1024;
 
 pub(super) fn run(settings: Settings) -> anyhow::Result<()> {
     logging::start(&settings.log_level, settings.log_format);
@@ -28,8 +30,10 @@ async fn serve(mut settings: Settings) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("no signal handler")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("no signal handler")?;
     // A socket is a file descriptor; the usual soft limit of 1024 is soon reached.
-    let files = rlimit::increase_nofile_limit(u64::MAX).unwrap_or_default();
-    let fit = usize::try_from(files.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX);
+    let files = rlimit::increase_nofile_limit(u64::MAX)
+        .or_else(|_| rlimit::getrlimit(rlimit::Resource::NOFILE).map(|(soft, _)| soft))
+        .unwrap_or(FEWEST_FILES);
+    let fit = usize::try_from(files - OTHER_FILES.min(files / 2)).unwrap_or(usize::MAX);
     settings.socket.max_open = settings.socket.max_open.min(fit.max(1));
     let limits = limits(&settings.socket, files);
     let source = if settings.amqp.is_some() {
