@@ -8,11 +8,13 @@
 //! - `negotiation`, `cors`, `limits`: what is the same for all;
 //! - `state`: what all share;
 //! - `documents`: the API described for machines;
+//! - `console`: the operator console's files;
 //! - then a file per resource.
 
 mod about;
 mod accounts;
 mod api_auth;
+mod console;
 mod cors;
 mod documents;
 mod envelope;
@@ -36,6 +38,7 @@ mod user_auth;
 mod users;
 mod websockets;
 
+pub use console::{Console, ConsoleSettings};
 pub use pipeline::Service;
 pub use server::serve;
 pub use state::ApiState;

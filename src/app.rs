@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::lane::Lane;
-use crate::api::{self, ApiState, Service};
+use crate::api::{self, ApiState, Console, ConsoleSettings, Service};
 use crate::auth::{Authority, TrustedIssuer};
 use crate::cluster::{Cluster, ClusterSettings};
 use crate::gateway::{
@@ -167,12 +167,23 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         ));
     }
     if let Some(listener) = ports.api {
+        let console = settings.console.enabled.then(|| {
+            Console::new(ConsoleSettings {
+                socket_url: settings.console.socket_url,
+                ws_port: ws.map(|address| address.port()),
+                wss_port: wss.map(|address| address.port()),
+                node: settings.node.clone(),
+                // Nothing simulates events yet.
+                demo: false,
+            })
+        });
         let state = ApiState::new(
             shared.clone(),
             store.clone(),
             node,
             cluster.clone(),
             settings.api,
+            console,
             stop.clone(),
         );
         // Health and metrics are there until the end; the process takes them with it.

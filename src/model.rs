@@ -12,6 +12,6 @@ pub mod topic;
 pub use event::Event;
 pub use id::{AccountId, Scope, SessionId};
 pub use identity::{Claims, Grant, Identity, Token, TokenDigest, Voucher};
-pub use network::client_network;
+pub use network::{client_network, reached_at};
 pub use rate::Bucket;
 pub use secret::Secret;

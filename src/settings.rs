@@ -20,7 +20,7 @@ pub use units::duration;
 
 use crate::auth::IssuerSettings;
 use crate::catalogue::Catalogue;
-use crate::model::Secret;
+use crate::model::{Secret, reached_at};
 use crate::telemetry::logging::Format;
 
 /// Everything in force, checked.
@@ -56,6 +56,8 @@ pub struct Settings {
     pub token_ttl: Duration,
     /// What the API does and allows.
     pub api: ApiSettings,
+    /// The page for operators.
+    pub console: ConsoleChoice,
     /// Other issuers of tokens.
     pub issuers: Vec<IssuerSettings>,
     /// Paths in the file are taken from here.
@@ -147,6 +149,15 @@ pub struct ApiSettings {
     pub rate_per_second: u32,
 }
 
+/// The settings of `console.*`.
+#[derive(Debug, Clone)]
+pub struct ConsoleChoice {
+    /// Whether it is served.
+    pub enabled: bool,
+    /// Where its websocket goes; `None`: to this gateway's own ports.
+    pub socket_url: Option<String>,
+}
+
 /// Every bad setting, a line each.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{}", .0.join("\n"))]
@@ -206,6 +217,13 @@ impl Settings {
                 rate_burst: layers.parsed("api.rate_burst"),
                 rate_per_second: layers.parsed("api.rate_per_second"),
             },
+            console: ConsoleChoice {
+                enabled: layers.parsed("console.enabled"),
+                socket_url: layers
+                    .text("console.socket_url")
+                    .filter(|url| !url.is_empty())
+                    .map(str::to_owned),
+            },
             issuers,
             base: layers.base(),
             stop_window: layers.duration("stop.window").unwrap_or_default(),
@@ -221,11 +239,7 @@ impl Settings {
 
     /// The address that commands on this machine reach the API at.
     pub fn api_address(&self) -> Option<String> {
-        let host = match self.listen {
-            ip if !ip.is_unspecified() => ip,
-            IpAddr::V4(_) => IpAddr::from([127, 0, 0, 1]),
-            IpAddr::V6(_) => IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]),
-        };
+        let host = reached_at(self.listen);
         let port = self.api_port?;
         Some(std::net::SocketAddr::new(host, port).to_string())
     }

@@ -84,8 +84,16 @@ impl Service {
             "/readyz" if reads => health::readyz(&self.state),
             "/metrics" if reads => health::metrics(&self.state),
             "/healthz" | "/readyz" | "/metrics" => health::wrong_method(),
-            _ => self.resource(peer, &path, head, body).await,
+            _ => match self.console(&path, &head) {
+                Some(page) if reads => page,
+                Some(_) => health::wrong_method(),
+                None => self.resource(peer, &path, head, body).await,
+            },
         }
+    }
+
+    fn console(&self, path: &str, head: &Parts) -> Option<Response> {
+        self.state.console.as_ref()?.answer(path, &head.headers)
     }
 
     async fn resource(

@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::console::Console;
 use super::envelope::ApiError;
 use super::limits::Buckets;
 use crate::cluster::Cluster;
@@ -46,6 +47,8 @@ pub struct ApiState {
     /// The other nodes.
     pub(super) cluster: Cluster,
     pub(super) settings: ApiSettings,
+    /// `None`: switched off.
+    pub(super) console: Option<Console>,
     /// base64url of the MD5 of the node's name.
     pub(super) node: Arc<String>,
     pub(super) logins: Arc<Semaphore>,
@@ -64,13 +67,14 @@ pub struct ApiState {
 }
 
 impl ApiState {
-    /// `stop` tells when the gateway stops.
+    /// Without a console `/` is no path; `stop` tells when the gateway stops.
     pub fn new(
         shared: Arc<Shared>,
         store: LiveStore,
         this_node: Arc<Node>,
         cluster: Cluster,
         settings: ApiSettings,
+        console: Option<Console>,
         stop: CancellationToken,
     ) -> Self {
         Self {
@@ -78,6 +82,7 @@ impl ApiState {
             store,
             this_node,
             cluster,
+            console,
             node: Arc::new(node_hash(&settings.node)),
             logins: Arc::new(Semaphore::new(LOGINS_AT_ONCE)),
             listings: Arc::new(Semaphore::new(LISTINGS_AT_ONCE)),

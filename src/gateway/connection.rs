@@ -183,14 +183,11 @@ impl Connection {
     fn deadline(&self) -> Instant {
         let session = self.session.next_deadline();
         let write = self
+            .handle
+            .outbox
             .stuck_since()
             .map(|since| since + self.shared.settings.write_timeout);
         write.map_or(session, |write| write.min(session))
-    }
-
-    fn stuck_since(&self) -> Option<Instant> {
-        let waits = self.handle.outbox.stuck_since();
-        waits.or_else(|| self.wire.stuck_since())
     }
 
     /// What happens next on the wire. `read`: more messages may come.
@@ -425,7 +422,8 @@ impl Connection {
     fn tick(&mut self) -> Result<(), CloseReason> {
         let now = Instant::now();
         let slow = self.shared.settings.write_timeout;
-        if self.stuck_since().is_some_and(|since| now >= since + slow) {
+        let stuck = self.handle.outbox.stuck_since();
+        if stuck.is_some_and(|since| now >= since + slow) {
             return Err(CloseReason::WriteTimeout);
         }
         match self.session.on_deadline(now) {
@@ -457,6 +455,7 @@ impl Connection {
                 let _ = timeout(FAREWELL, self.farewell()).await;
             }
             self.handle.outbox.abandon();
+            self.handle.outbox.lose(self.wire.unwritten());
             let lost = self.handle.outbox.lost();
             let metrics = &self.shared.metrics;
             metrics.deliveries_lost(reason.label(), lost);
@@ -476,6 +475,10 @@ impl Connection {
             handle.write();
             if handle.outbox.is_empty() && self.wire.is_through() {
                 break;
+            }
+            if handle.stream.is_some() && handle.outbox.stuck_since().is_none() {
+                // Neither written nor refused: the connection is broken.
+                return Ok(());
             }
             if let Happened::Wrote(written) = self.io(false).await? {
                 handle.wrote(&written);

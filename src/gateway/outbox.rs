@@ -30,7 +30,12 @@ struct Queue {
     /// Bytes of the first frame that are written already.
     written: usize,
     bytes: usize,
+    /// Bytes that the task of a socket with TLS has taken out and not yet written.
+    taken: usize,
     closed: bool,
+    /// What is left is given up but for a frame that is half written, and its socket will soon be gone:
+    /// nobody else waits for that.
+    cut: bool,
     /// Since when the kernel has taken nothing: the socket's task waits for it.
     stuck: Option<Instant>,
     /// Nothing goes out for now.
@@ -67,6 +72,15 @@ pub struct Written {
     pub stuck: bool,
 }
 
+impl Written {
+    /// What came after this.
+    pub(super) fn add(&mut self, later: Self) {
+        self.events += later.events;
+        self.oldest = self.oldest.or(later.oldest);
+        self.stuck = later.stuck;
+    }
+}
+
 impl Outbox {
     /// An empty queue.
     pub fn new(room: Arc<Room>) -> Self {
@@ -86,8 +100,8 @@ impl Outbox {
         let bytes = queue.bytes + cost(&frame);
         // Only what the kernel refused tells of a slow reader. A single frame always fits: whoever
         // reads at all can be sent the largest event.
-        if bytes > self.room.each && queue.bytes > 0 && queue.stuck.is_some() {
-            return Pushed::Full(bytes);
+        if bytes + queue.taken > self.room.each && queue.bytes > 0 && queue.stuck.is_some() {
+            return Pushed::Full(bytes + queue.taken);
         }
         queue.bytes = bytes;
         queue.frames.push_back(frame);
@@ -155,11 +169,53 @@ impl Outbox {
         Ok(done)
     }
 
-    /// The kernel takes nothing of what the task took out before: what waits is a debt.
+    /// For a task that writes by its own means: takes out up to `most` bytes, to the end of `into`. They
+    /// count as waiting until [`Outbox::went`].
+    pub(super) fn take(&self, most: usize, into: &mut Vec<u8>) -> Written {
+        let mut queue = self.lock();
+        let mut done = Written::default();
+        if queue.held {
+            return done;
+        }
+        let before = queue.bytes;
+        let mut room = most;
+        while let Some(frame) = queue.frames.front() {
+            let left = &frame.as_slice()[queue.written..];
+            let part = &left[..left.len().min(room)];
+            into.extend_from_slice(part);
+            let count = part.len();
+            room -= count;
+            if count == 0 {
+                break;
+            }
+            queue.advance(count, &mut done);
+        }
+        if queue.frames.is_empty() && queue.frames.capacity() > IDLE_CAPACITY {
+            queue.frames = VecDeque::new();
+        }
+        queue.taken += before - queue.bytes;
+        queue.settle(&self.room);
+        done
+    }
+
+    /// All that was taken out has been written.
+    pub(super) fn went(&self) {
+        let mut queue = self.lock();
+        queue.taken = 0;
+        queue.stuck = None;
+        queue.settle(&self.room);
+    }
+
+    /// The kernel does not take all that was taken out: what waits is a debt.
     pub(super) fn stall(&self) {
         let mut queue = self.lock();
         queue.stuck.get_or_insert_with(Instant::now);
         queue.settle(&self.room);
+    }
+
+    /// So many event frames were taken out that nobody will get.
+    pub(super) fn lose(&self, events: u64) {
+        self.lock().lost += events;
     }
 
     /// Since when the kernel has taken nothing of what waits.
@@ -188,6 +244,7 @@ impl Outbox {
         queue.frames.extend(last);
         queue.bytes = queue.frames.iter().map(cost).sum();
         queue.closed = true;
+        queue.cut = !keep;
         queue.settle(&self.room);
     }
 
@@ -197,6 +254,7 @@ impl Outbox {
         let thrown = std::mem::take(&mut queue.frames);
         queue.lose(&thrown);
         queue.bytes = 0;
+        queue.taken = 0;
         queue.closed = true;
         queue.settle(&self.room);
     }
@@ -209,7 +267,7 @@ impl Outbox {
     /// How many bytes wait.
     pub(super) fn waiting(&self) -> usize {
         let queue = self.lock();
-        queue.bytes - queue.written.min(queue.bytes)
+        queue.taken + queue.bytes - queue.written.min(queue.bytes)
     }
 
     /// How many bytes the kernel did not take.
@@ -231,7 +289,11 @@ impl Drop for Outbox {
 impl Queue {
     /// Tells the room of a changed debt; as good as never for who reads.
     fn settle(&mut self, room: &Room) {
-        let debt = if self.stuck.is_some() { self.bytes } else { 0 };
+        let debt = if self.stuck.is_some() && !self.cut {
+            self.taken + self.bytes
+        } else {
+            0
+        };
         room.change(self.debt, debt);
         self.debt = debt;
         let late = debt == 0 && self.bytes > room.each && self.frames.len() > 1 && !self.closed;
@@ -387,19 +449,35 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_behind_a_stalled_record_is_a_debt() {
-        let outbox = outbox(10_000);
+    fn what_is_taken_out_is_a_debt_when_it_stalls_and_not_before() {
+        let outbox = outbox(100);
         let mut taken = Vec::new();
-        outbox.push(text("in the record"));
-        outbox.write(true, kernel(100, &mut taken)).expect("ok");
+        for _ in 0..2 {
+            outbox.push(event("in the record"));
+        }
+        let length = event("in the record").len();
+        assert_eq!(outbox.take(length + 3, &mut taken).events, 1);
+        assert_eq!((outbox.debt(), taken.len()), (0, length + 3));
+        // Its task has hands full, its reader has refused nothing.
+        for _ in 0..9 {
+            assert_eq!(outbox.push(event("behind it")), Pushed::Behind);
+        }
+        assert!(!outbox.room.is_within(), "late");
+        let waiting = outbox.waiting();
         outbox.stall();
-        assert_eq!(outbox.debt(), 0);
-        outbox.push(text("behind it"));
-        assert_eq!(outbox.debt(), text("behind it").len() + OVERHEAD);
+        assert!(outbox.room.is_within());
         assert_eq!(outbox.room.debt(), outbox.debt());
-        outbox.write(true, kernel(100, &mut taken)).expect("ok");
+        assert!(outbox.debt() >= waiting);
+        assert!(matches!(outbox.push(event("too much")), Pushed::Full(_)));
+        outbox.went();
         assert_eq!((outbox.debt(), outbox.room.debt()), (0, 0));
-        assert!(outbox.stuck_since().is_none());
+        assert_eq!(outbox.take(usize::MAX, &mut taken).events, 10);
+        outbox.went();
+        assert!(outbox.is_empty() && outbox.waiting() == 0);
+        let expected = [vec!["in the record"; 2], vec!["behind it"; 9]].concat();
+        let expected: Vec<Frame> = expected.into_iter().map(event).collect();
+        let expected: Vec<&[u8]> = expected.iter().map(Frame::as_slice).collect();
+        assert_eq!(taken, expected.concat());
     }
 
     #[test]

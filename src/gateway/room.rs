@@ -54,14 +54,15 @@ impl Room {
         let (old, new) = if now > before {
             self.metrics.waits(now);
             let more = now - before;
+            self.metrics.waiting_bytes.inc_by(gauge(more));
             let old = self.debt.fetch_add(more, Ordering::Relaxed);
             (old, old + more)
         } else {
             let less = before - now;
+            self.metrics.waiting_bytes.dec_by(gauge(less));
             let old = self.debt.fetch_sub(less, Ordering::Relaxed);
             (old, old - less)
         };
-        self.metrics.waiting_bytes.set(gauge(new));
         if old <= self.all && new > self.all {
             self.exceeded.notify_one();
         } else if old > self.all && new <= self.all {

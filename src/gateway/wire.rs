@@ -5,11 +5,11 @@ use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::task::coop::has_budget_remaining;
 use tokio_rustls::server::TlsStream;
 
 use super::outbox::{Outbox, Written};
@@ -36,8 +36,9 @@ pub(super) struct Tls {
     stream: Box<TlsStream<TcpStream>>,
     /// Taken from the outbox and not yet taken by TLS.
     pending: Vec<u8>,
-    /// Since when the peer takes nothing.
-    stuck: Option<Instant>,
+    /// What was last taken from the outbox, until all of it is written.
+    taken: Written,
+    /// TLS holds nothing that the kernel has not taken.
     flushed: bool,
 }
 
@@ -77,7 +78,7 @@ impl Stream {
                 let tls = Tls {
                     stream,
                     pending: Vec::new(),
-                    stuck: None,
+                    taken: Written::default(),
                     flushed: true,
                 };
                 (None, Wire::Tls(Box::new(tls)))
@@ -113,11 +114,11 @@ impl Wire {
         }
     }
 
-    /// Since when the peer has taken nothing of what was taken from the outbox.
-    pub(super) fn stuck_since(&self) -> Option<Instant> {
+    /// How many event frames were taken from the outbox and never written.
+    pub(super) fn unwritten(&self) -> u64 {
         match self {
-            Self::Plain => None,
-            Self::Tls(tls) => tls.stuck,
+            Self::Plain => 0,
+            Self::Tls(tls) => tls.taken.events,
         }
     }
 
@@ -209,58 +210,169 @@ impl Tls {
         })
     }
 
-    /// Some records at a time, as far as the peer takes it. `None`: nothing moved.
+    /// Some records at a time, as far as the peer takes it. `None`: nothing was written.
     fn write(&mut self, context: &mut Context<'_>, outbox: &Outbox) -> io::Result<Option<Written>> {
         let mut total = Written::default();
         let mut moved = false;
         loop {
-            if self.pending.is_empty() {
-                let written = outbox.write(true, |slices| gather(&mut self.pending, slices))?;
-                total.events += written.events;
-                total.oldest = total.oldest.or(written.oldest);
+            match self.write_some(context, outbox) {
+                Ok(Some(written)) => {
+                    moved = true;
+                    total.add(written);
+                }
+                Ok(None) => return Ok(moved.then_some(total)),
+                Err(error) => {
+                    // Who is told of the error is not told of these.
+                    total.add(std::mem::take(&mut self.taken));
+                    self.taken = total;
+                    return Err(error);
+                }
             }
+        }
+    }
+
+    /// TLS takes bytes that the kernel may not: only when it holds none any more are they written.
+    fn write_some(
+        &mut self,
+        context: &mut Context<'_>,
+        outbox: &Outbox,
+    ) -> io::Result<Option<Written>> {
+        if self.pending.is_empty() && self.flushed {
+            self.taken = outbox.take(GATHERED, &mut self.pending);
             if self.pending.is_empty() {
-                break;
+                // An idle socket holds nothing.
+                self.pending = Vec::new();
+                return Ok(None);
             }
+        }
+        while !self.pending.is_empty() {
             let writing = Pin::new(&mut *self.stream).poll_write(context, &self.pending);
             let Poll::Ready(count) = writing else {
-                self.stuck.get_or_insert_with(Instant::now);
-                outbox.stall();
-                return Ok(moved.then_some(total));
+                self.refused(outbox);
+                return Ok(None);
             };
             self.pending.drain(..count?);
-            moved = true;
-            self.stuck = None;
             self.flushed = false;
         }
-        // An idle socket holds nothing.
-        self.pending = Vec::new();
-        if !self.flushed {
-            match Pin::new(&mut *self.stream).poll_flush(context) {
-                Poll::Ready(flushed) => {
-                    flushed?;
-                    self.flushed = true;
-                    self.stuck = None;
-                    moved = true;
-                }
-                Poll::Pending => {
-                    self.stuck.get_or_insert_with(Instant::now);
-                }
-            }
+        let Poll::Ready(flushed) = Pin::new(&mut *self.stream).poll_flush(context) else {
+            self.refused(outbox);
+            return Ok(None);
+        };
+        flushed?;
+        self.flushed = true;
+        outbox.went();
+        Ok(Some(std::mem::take(&mut self.taken)))
+    }
+
+    /// Whether it was the kernel that refused: a task that has had its share of time is told to wait, too.
+    fn refused(&self, outbox: &Outbox) {
+        if has_budget_remaining() {
+            outbox.stall();
         }
-        Ok(moved.then_some(total))
     }
 }
 
-/// As many bytes as go into one write.
-fn gather(gathered: &mut Vec<u8>, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-    let before = gathered.len();
-    for slice in slices {
-        let room = GATHERED.saturating_sub(gathered.len());
-        gathered.extend_from_slice(&slice[..slice.len().min(room)]);
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::gateway::frame::Frame;
+    use crate::gateway::room::Room;
+    use crate::gateway::tls::server_config;
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, ServerName};
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpSocket;
+    use tokio_rustls::{TlsAcceptor, TlsConnector, client};
+
+    /// Both ends, with kernel buffers so small that they are soon full.
+    async fn pair() -> (Wire, client::TlsStream<TcpStream>) {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let dir = tempfile::tempdir().expect("a folder");
+        let server = server_config(None, dir.path()).expect("a certificate");
+        let pem = dir.path().join("development.pem");
+        let mut roots = rustls::RootCertStore::empty();
+        let certificate = CertificateDer::from_pem_file(pem).expect("a certificate");
+        roots.add(certificate).expect("a root");
+        let client = rustls::ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_send_buffer_size(16 * 1024).expect("a size");
+        let local = SocketAddr::from(([127, 0, 0, 1], 0));
+        socket.bind(local).expect("a port");
+        let listener = socket.listen(1).expect("listens");
+        let peer = TcpSocket::new_v4().expect("a socket");
+        peer.set_recv_buffer_size(16 * 1024).expect("a size");
+        let address = listener.local_addr().expect("an address");
+        let (near, far) = tokio::join!(listener.accept(), peer.connect(address));
+        let name = ServerName::try_from("localhost").expect("a name");
+        let connector = TlsConnector::from(Arc::new(client));
+        let (near, far) = tokio::join!(
+            TlsAcceptor::from(server).accept(near.expect("accepts").0),
+            connector.connect(name, far.expect("connects"))
+        );
+        let (_, wire) = Stream::from(near.expect("a handshake")).split();
+        (wire, far.expect("a handshake"))
     }
-    if gathered.len() == before {
-        return Err(io::ErrorKind::WouldBlock.into());
+
+    async fn turn(wire: &mut Wire, outbox: &Outbox) -> u64 {
+        // A task's budget begins anew when it has yielded.
+        tokio::task::yield_now().await;
+        std::future::poll_fn(|context| {
+            let happened = wire.poll(context, outbox, None, false, &mut |_| ());
+            Poll::Ready(match happened {
+                Poll::Ready(Ok(Happened::Wrote(written))) => written.events,
+                Poll::Ready(other) => panic!("{other:?}"),
+                Poll::Pending => 0,
+            })
+        })
+        .await
     }
-    Ok(gathered.len() - before)
+
+    /// TLS has room for bytes that the kernel refuses. They wait all the same, from the first refusal
+    /// on, whatever comes behind them.
+    #[tokio::test]
+    async fn what_tls_holds_is_not_written() {
+        let (mut wire, mut peer) = pair().await;
+        let outbox = Outbox::new(Arc::new(Room::new(1 << 20, 1 << 30, Arc::default())));
+        let mut expected = Vec::new();
+        let mut push = |length| {
+            let frame = Frame::event("x".repeat(length), Instant::now());
+            expected.extend_from_slice(frame.as_slice());
+            outbox.push(frame);
+        };
+        let (mut pushed, mut written) = (0, 0);
+        while outbox.stuck_since().is_none() {
+            push(1000);
+            pushed += 1;
+            written += turn(&mut wire, &outbox).await;
+            assert_eq!(wire.is_through(), outbox.debt() == 0, "seen at once");
+        }
+        let since = outbox.stuck_since();
+        assert_eq!(wire.unwritten(), pushed - written);
+        for _ in 0..9 {
+            push(1);
+            pushed += 1;
+            assert_eq!(turn(&mut wire, &outbox).await, 0);
+            assert_eq!(outbox.stuck_since(), since);
+        }
+        assert!(outbox.waiting() > 1000);
+        let mut read = vec![0; expected.len()];
+        let reading = async { peer.read_exact(&mut read).await.expect("bytes") };
+        let writing = async {
+            while written < pushed {
+                written += turn(&mut wire, &outbox).await;
+            }
+        };
+        tokio::join!(reading, writing);
+        assert_eq!(read, expected);
+        assert_eq!(
+            (outbox.waiting(), outbox.debt(), wire.unwritten()),
+            (0, 0, 0)
+        );
+    }
 }

@@ -48,6 +48,7 @@ pub(super) enum Kind {
     },
     Bool,
     Origins,
+    SocketUrl,
     LogLevel,
     LogFormat,
 }
@@ -84,6 +85,7 @@ impl Setting {
             Kind::Count { least, most } => format!("{least} to {most}"),
             Kind::Bool => "true or false".into(),
             Kind::Origins => "origins such as https://desk.example.com, with commas between; null (pages from files) or *".into(),
+            Kind::SocketUrl => "an address such as wss://gateway.example.com:7777, or nothing".into(),
             Kind::LogLevel => "error, warn, info, debug, trace, or directives such as info,blackhole::session=debug".into(),
             Kind::LogFormat => "text or json".into(),
         }
@@ -122,10 +124,25 @@ impl Setting {
                     || origin.starts_with("http://")
                     || origin.starts_with("https://")
             }),
+            Kind::SocketUrl => text.is_empty() || is_socket_url(text),
             Kind::LogLevel => !text.is_empty() && is_filter(text),
             Kind::LogFormat => ["text", "json"].contains(&text),
         }
     }
+}
+
+/// Plain enough to stand in a page's policy as it is.
+fn is_socket_url(text: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:/[]".contains(&byte);
+    let is_socket = |uri: http::Uri| {
+        let scheme = ["ws", "wss"].contains(&uri.scheme_str().unwrap_or_default());
+        let whole = uri.authority().is_some_and(|authority| {
+            // What is no number is no port.
+            authority.as_str() == authority.host() || authority.port_u16().is_some()
+        });
+        scheme && whole && uri.host().is_some_and(|host| !host.is_empty())
+    };
+    text.bytes().all(plain) && text.parse().is_ok_and(is_socket)
 }
 
 const fn setting(
@@ -189,7 +206,7 @@ pub const TABLE: &[Setting] = &[
         "api-port",
         "8000",
         Kind::Port,
-        "REST, metrics, health",
+        "REST, metrics, health, console",
     ),
     flagged(
         "data_dir",
@@ -447,6 +464,18 @@ pub const TABLE: &[Setting] = &[
         "requests without a valid token of one address a second after that",
     ),
     setting(
+        "console.enabled",
+        "true",
+        Kind::Bool,
+        "serve the operator console at / of api.port",
+    ),
+    setting(
+        "console.socket_url",
+        "",
+        Kind::SocketUrl,
+        "where the console's WebSocket goes; nothing: ws.port or wss.port of the host in the address bar",
+    ),
+    setting(
         "compat.repeat_auth_token",
         "false",
         Kind::Bool,
@@ -489,6 +518,27 @@ mod tests {
     fn defaults_are_allowed() {
         for setting in TABLE {
             assert!(setting.accepts(setting.default), "{}", setting.name);
+        }
+    }
+
+    #[test]
+    fn socket_urls() {
+        for (text, expected) in [
+            ("ws://desk", true),
+            ("wss://gateway.example.com:7777", true),
+            ("wss://[2001:db8::1]:7777/socket", true),
+            ("wss:gateway", false),
+            ("wss://", false),
+            ("wss://gateway:port", false),
+            ("https://gateway", false),
+            ("wss://gateway; script-src *", false),
+            ("wss://user:word@gateway", false),
+        ] {
+            assert_eq!(
+                setting("", "", Kind::SocketUrl, "").accepts(text),
+                expected,
+                "{text}"
+            );
         }
     }
 

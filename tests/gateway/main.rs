@@ -10,6 +10,7 @@ mod support;
 
 mod cli;
 mod cluster;
+mod console;
 mod events;
 mod isolation;
 mod nodes;

@@ -738,7 +738,7 @@ async fn the_start_prints_the_limits_in_force() {
     let server = Server::launched(&few_files, &settings).await;
     let printed = server.greeting.join("\n");
     for line in [
-        "  - sockets        720 in all (2000 open files), 1000 of an address, 10000 of an account",
+        "  - sockets        1000 in all (2000 open files), 1000 of an address, 10000 of an account",
         "  - subscriptions  1000 of a socket, 100000 of an account, 77 different ones",
         "  - messages       100 at once of a socket, then 10 a second",
         "  - waiting        1 MiB for a socket, 16 MiB for all",

@@ -119,7 +119,7 @@ async fn methods() {
         "/v2",
         "/v2/nosuch",
         "/v1/websockets",
-        "/",
+        "/console",
         "/v2//websockets",
         "/v2/websockets/a",
         "/v2/accounts",

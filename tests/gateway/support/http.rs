@@ -97,10 +97,10 @@ pub(crate) async fn request_from(
             .await
             .unwrap();
         tokio::spawn(connection);
-        let mut request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", address.to_string());
+        let mut request = Request::builder().method(method).uri(path);
+        if !headers.iter().any(|(name, _)| *name == "host") {
+            request = request.header("host", address.to_string());
+        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

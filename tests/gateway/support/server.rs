@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -19,6 +19,8 @@ pub(crate) struct Server {
     pub(crate) api: SocketAddr,
     /// What was printed when the ports were open, with the limits in force.
     pub(crate) greeting: Vec<String>,
+    /// What was printed after that, so far.
+    later: Arc<Mutex<String>>,
     pub(crate) process: Child,
     /// Shared by servers on the same data.
     folder: Arc<TempDir>,
@@ -150,12 +152,19 @@ impl Server {
         };
         let (ws, wss) = (port("ws "), port("wss "));
         // The rest of what it prints must not block it.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        let later = Arc::new(Mutex::new(String::new()));
+        let rest = later.clone();
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                rest.lock().unwrap().extend([&line, "\n"]);
+            }
+        });
         Ok(Self {
             ws,
             wss,
             api,
             greeting,
+            later,
             process,
             folder,
             log: path,
@@ -173,6 +182,26 @@ impl Server {
 
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// A line that is printed at the first start only, from these words on.
+    pub(crate) async fn introduction(&self, words: &str) -> String {
+        super::until(words, async || {
+            let later = self.later.lock().unwrap();
+            let whole = later.lines().filter(|_| later.ends_with('\n'));
+            let mut found = whole.filter_map(|line| line.split_once(words));
+            found.next().map(|(_, rest)| rest.to_owned())
+        })
+        .await
+    }
+
+    /// All that was printed so far.
+    pub(crate) fn printed(&self) -> String {
+        format!(
+            "{}\n{}",
+            self.greeting.join("\n"),
+            self.later.lock().unwrap()
+        )
     }
 
     pub(crate) fn log(&self) -> String {
