@@ -24,7 +24,25 @@ macro_rules! files {
 }
 
 /// Every file of the page: its path below `console/`, and its bytes.
-const FILES: &[(&str, &[u8])] = files!["index.html"];
+const FILES: &[(&str, &[u8])] = files![
+    "app.js",
+    "index.html",
+    "style.css",
+    "views.css",
+    "gateway/rest.js",
+    "gateway/socket.js",
+    "lib/chart.js",
+    "lib/dom.js",
+    "lib/format.js",
+    "lib/md5.js",
+    "lib/table.js",
+    "model/calls.js",
+    "views/alerts.js",
+    "views/calls.js",
+    "views/help.js",
+    "views/login.js",
+    "views/shell.js",
+];
 
 /// On every answer.
 const GUARDS: [(HeaderName, &str); 4] = [

@@ -50,6 +50,7 @@ export class Gateway {
       this.process.once("exit", (code) => reject(new Error(`the gateway ended with ${code}:\n${log}`)));
     });
     const port = (name) => this.printed.find((line) => line.trimStart().startsWith(`${name} `)).match(/:(\d+)/)[1];
+    this.ws = Number(port("ws"));
     this.url = `http://127.0.0.1:${port("api")}`;
     this.ports = ["--ws-port", port("ws"), "--wss-port", "off", "--api-port", port("api")];
   }

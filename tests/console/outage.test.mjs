@@ -2,17 +2,20 @@
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
+import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { after, test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { Gateway } from "./gateway.mjs";
 import { callId, channel } from "./kazoo.mjs";
 import { Console, quit } from "./page.mjs";
 
 const run = promisify(execFile);
-const rabbitmq = path.resolve(import.meta.dirname ?? path.dirname(new URL(import.meta.url).pathname), "../rabbitmq");
+const rabbitmq = fileURLToPath(new URL("../rabbitmq", import.meta.url));
 /** What a browser says of itself when a server is away. */
 const AWAY = [/ERR_CONNECTION_REFUSED/, /ERR_CONNECTION_RESET/, /ERR_EMPTY_RESPONSE/, /Failed to load resource/, /WebSocket connection/];
 
@@ -98,25 +101,39 @@ test("a token expires: the view stays, and logging in again goes on", async () =
   }
 });
 
+/** A TCP proxy that can say something of its own to whoever is connected. */
+async function meddler() {
+  const clients = new Set();
+  const proxy = { target: 0 };
+  const server = createServer((client) => {
+    const gateway = connect(proxy.target, "127.0.0.1");
+    client.pipe(gateway).pipe(client);
+    clients.add(client);
+    for (const end of [client, gateway]) end.on("error", () => {});
+    client.on("close", () => clients.delete(client));
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  proxy.url = `ws://127.0.0.1:${server.address().port}`;
+  /** A text frame (RFC 6455, 5.2) of less than 126 bytes, as a server sends it. */
+  proxy.say = (text) => clients.forEach((client) => client.write(Buffer.concat([Buffer.from([0x81, text.length]), Buffer.from(text)])));
+  proxy.close = () => server.close();
+  return proxy;
+}
+
 test("a frame that is no event loses nothing", async () => {
-  const gateway = await Gateway.start();
+  const proxy = await meddler();
+  const gateway = await Gateway.start("--set", `console.socket_url=${proxy.url}`);
   try {
+    proxy.target = gateway.ws;
     const acme = await gateway.account("Acme");
-    const view = await Console.open(gateway, {});
-    let spoil;
-    await view.page.routeWebSocket(/.*/, (socket) => {
-      const server = socket.connectToServer();
-      server.onMessage((message) => socket.send(message));
-      socket.onMessage((message) => server.send(message));
-      spoil = () => ["not JSON {", "[]", "null", '{"action":"event"}', '{"action":"event","data":7,"name":{}}', '{"action":"reply"}'].forEach((text) => socket.send(text));
-    });
-    await view.page.goto(`${gateway.url}/#token=${await gateway.token("Acme")}`);
-    await view.page.reload();
-    await view.connected();
+    const view = await Console.with(gateway, await gateway.token("Acme"));
     const first = callId("first");
     await gateway.publish(channel("CHANNEL_CREATE", acme, first));
     await view.call(first).waitFor();
-    spoil();
+    for (const text of ["not JSON {", "[]", "null", '{"action":"event"}', '{"action":"event","data":7,"name":{}}', '{"action":"reply"}']) {
+      proxy.say(text);
+    }
     const second = callId("second");
     await gateway.publish(channel("CHANNEL_CREATE", acme, second));
     await view.call(second).waitFor();
@@ -124,5 +141,6 @@ test("a frame that is no event loses nothing", async () => {
     await view.close();
   } finally {
     await gateway.remove();
+    proxy.close();
   }
 });
