@@ -364,8 +364,8 @@ function learn(leg, data, frame) {
   const vars = data.custom_channel_vars && typeof data.custom_channel_vars === "object" ? data.custom_channel_vars : {};
   const known = (key, value) => { if (value) leg[key] = value; };
   const party = (kind, fallback) => {
-    const name = clean(data[`${kind}_id_name`]), number = clean(data[`${kind}_id_number`]) || fallback;
-    if (name || number) leg[kind] = { name: name && name !== number ? name : "", number: number || leg[kind]?.number || "" };
+    const name = clean(data[`${kind}_id_name`]), number = clean(data[`${kind}_id_number`]) || fallback || "";
+    if (name || number) leg[kind] = { name: name ? (name === number ? "" : name) : number === leg[kind]?.number ? leg[kind].name : "", number };
   };
   const user = (address) => clean(address).split("@")[0].replace(/^sips?:/, "");
   known("direction", clean(data.call_direction, 20));
