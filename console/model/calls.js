@@ -47,7 +47,7 @@ export class Calls {
   errors = 0;
   /** Since when the numbers of the hour are counted. */
   from;
-  #rows = new Set(); #legs = new Map(); #past = new Map(); #groups = new Map(); #minutes = new Map(); #events = []; #serial = 0;
+  #rows = new Set(); #legs = new Map(); #past = new Map(); #groups = new Map(); #named = new Map(); #minutes = new Map(); #events = []; #serial = 0;
 
   /** Takes an event frame; `now` in milliseconds. */
   apply(frame, now) {
@@ -171,7 +171,7 @@ export class Calls {
   #other(leg, data, name, now) {
     const bridge = name === "CHANNEL_BRIDGE";
     const id = [data.other_leg_call_id, bridge && data.bridge_b_unique_id].find((value) => typeof value === "string" && value && value !== leg.id)?.slice(0, 400);
-    let other = id && this.#legs.get(id);
+    let other = id ? this.#legs.get(id) : undefined;
     if (!other && id && bridge && !this.#past.has(id)) {
       other = this.#meet(id, name, data, now);
       Object.assign(other, { known: false, start: now, account: leg.account, accountName: leg.accountName, direction: clean(data.other_leg_direction, 20) || "outbound",
@@ -182,9 +182,12 @@ export class Calls {
       // A leg that rings on behalf of a call says so only by the interaction that both belong to.
       const first = this.#legs.get(this.#groups.get(group));
       if (first && first !== leg && !first.ended && leg.direction === "outbound") other = first;
-      else this.#groups.set(group, leg.id);
-      if (this.#groups.size > MAX_PAST) this.#groups.delete(this.#groups.keys().next().value);
+      else remember(this.#groups, group, leg.id);
     }
+    // The page was not there when the other leg began: it joins when something is heard of it.
+    if (id && !other && !leg.ended) remember(this.#named, leg.named = id, leg);
+    const naming = this.#named.get(leg.id);
+    if (naming && naming === this.#legs.get(naming.id)) other ??= naming;
     if (!other || other.ended && !bridge) return null;
     if (other.row !== leg.row) this.#join(leg, other, bridge, now);
     return other;
@@ -307,8 +310,10 @@ export class Calls {
     row.endedAt = now;
     row.stale = false;
     const talked = row.legs.some((leg) => leg.answered || leg.talked > 0);
-    if (!talked) this.#count(row, "missed", now);
-    row.missed = !talked;
+    // A leg that rang for a call that was never seen says nothing of that call.
+    const alone = row.legs.length === 1 && row.main.named && row.main.direction === "outbound";
+    row.missed = !talked && !alone;
+    if (row.missed) this.#count(row, "missed", now);
     row.cause = row.legs.some((leg) => leg.abandoned) ? "Gave up while parked" : causeInWords(row.main.cause || row.legs.at(-1).cause);
     const ended = [...this.#rows].filter(({ state }) => state === "ended");
     if (ended.length > MAX_ENDED) this.#drop(ended[0]);
@@ -325,8 +330,7 @@ export class Calls {
 
   /** Late events of a leg that has ended must not bring it back. */
   #forget(id) {
-    this.#past.set(id, true);
-    if (this.#past.size > MAX_PAST) this.#past.delete(this.#past.keys().next().value);
+    remember(this.#past, id, true);
   }
 
   #count(row, key, now) {
@@ -350,6 +354,12 @@ export class Calls {
   #changed() { for (const listener of this.onchange) listener(); }
 }
 
+/** The oldest entries make room. */
+function remember(map, key, value) {
+  map.set(key, value);
+  if (map.size > MAX_PAST) map.delete(map.keys().next().value);
+}
+
 /** The inbound leg is the call, or else the first. */
 function rank(leg) { return (leg.direction === "inbound" ? 0 : 1e12) + leg.serial; }
 
@@ -364,8 +374,8 @@ function learn(leg, data, frame) {
   const vars = data.custom_channel_vars && typeof data.custom_channel_vars === "object" ? data.custom_channel_vars : {};
   const known = (key, value) => { if (value) leg[key] = value; };
   const party = (kind, fallback) => {
-    const name = clean(data[`${kind}_id_name`]), number = clean(data[`${kind}_id_number`]) || fallback;
-    if (name || number) leg[kind] = { name: name && name !== number ? name : "", number: number || leg[kind]?.number || "" };
+    const name = clean(data[`${kind}_id_name`]), number = clean(data[`${kind}_id_number`]) || fallback || "";
+    if (name || number) leg[kind] = { name: name ? (name === number ? "" : name) : number === leg[kind]?.number ? leg[kind].name : "", number };
   };
   const user = (address) => clean(address).split("@")[0].replace(/^sips?:/, "");
   known("direction", clean(data.call_direction, 20));

@@ -77,7 +77,7 @@ export const view = {
         { key: "state", title: "State", width: "152px", sort: (a, b) => STATES.indexOf(a.state) - STATES.indexOf(b.state) || a.stateSince - b.stateSince, cell: chip },
         { key: "caller", title: "Caller", width: "2.400fr", sort: text((row) => label(row.caller)), cell: (row) => party(row.caller) },
         { key: "callee", title: "Callee", width: "2.400fr", sort: text((row) => label(row.callee)), cell: (row) => party(row.callee) },
-        { key: "direction", title: "Direction", width: "110px", class: "wide", sort: text((row) => row.direction), cell: (row) => ({ inbound: "→ inbound", outbound: "← outbound" })[row.direction] ?? "–" },
+        { key: "direction", title: "Direction", width: "124px", class: "wide", sort: text((row) => row.direction), cell: (row) => ({ inbound: "→ inbound", outbound: "← outbound" })[row.direction] ?? "–" },
         { key: "user", title: "User", width: "1.200fr", class: "wide", sort: text((row) => row.user), cell: (row) => h("bdi", { class: "muted" }, row.user || "–") },
         everybody && { key: "account", title: "Account", width: "1.300fr", class: "medium", sort: text(owner), cell: (row) => h("bdi", {}, owner(row)) },
         { key: "note", title: "Note", width: "1.500fr", class: "medium", cell: note },
@@ -108,7 +108,7 @@ export const view = {
       if (gateway.state.name !== "connected") return h("div", { class: "state" }, h("h3", {}, "Not connected"), h("p", {}, "Calls appear here as soon as the gateway is there."));
       return h("div", { class: "state" }, mark("ringing"), h("h3", {}, "No calls right now"),
         h("p", {}, everybody ? "The next call of any account appears here." : "The next call of this account appears here."),
-        h("p", {}, config.demo ? "The simulation makes calls; wait a few seconds, or watch all accounts." : ["Call somebody, or start the gateway with ", h("code", {}, "--demo"), " for simulated calls. A call that is already going on appears with its next event."]));
+        h("p", {}, config.demo ? `The simulation makes calls: wait a few seconds${everybody ? "" : ", or watch another account"}.` : ["Call somebody, or start the gateway with ", h("code", {}, "--demo"), " for simulated calls. A call that is already going on appears with its next event."]));
     }
 
     function clear() {
