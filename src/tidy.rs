@@ -35,6 +35,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
+    ("demo", &["auth", "entropy", "settings", "source", "store"]),
     ("node", &["auth", "cluster", "gateway", "session", "store"]),
     (
         "api",
@@ -59,6 +60,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "auth",
             "catalogue",
             "cluster",
+            "demo",
             "fanout",
             "gateway",
             "index",

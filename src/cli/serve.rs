@@ -42,6 +42,7 @@ async fn serve(mut settings: Settings) -> anyhow::Result<()> {
     let mut running = app::start(settings).await?;
     greet(&running, source, development);
     line(&limits);
+    announce(&running);
     introduce(&running, ttl);
     tokio::select! {
         _ = terminate.recv() => {}
@@ -108,6 +109,23 @@ fn greet(running: &Running, source: &str, development: bool) {
     show("ws", "ws", running.ws, "");
     show("wss", "wss", running.wss, note);
     show("api", "http", running.api, "");
+}
+
+/// That what can be seen is made up, and how to log in to it.
+fn announce(running: &Running) {
+    let Some(demo) = &running.demo else { return };
+    line(&format!(
+        "demo: {} calls a minute in {} (simulated)",
+        demo.calls_per_minute,
+        demo.accounts.join(", "),
+    ));
+    if let Some(password) = &demo.password {
+        line(&format!(
+            "  log in as anna.keller in {} or any other of its users; shown once: password {}",
+            demo.accounts.first().map_or("", String::as_str),
+            password.expose(),
+        ));
+    }
 }
 
 /// What a newcomer needs, once: the password and a line to paste.
