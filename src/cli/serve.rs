@@ -41,8 +41,8 @@ async fn serve(mut settings: Settings) -> anyhow::Result<()> {
     let ttl = settings.token_ttl.as_secs();
     let mut running = app::start(settings).await?;
     greet(&running, source, development);
-    line(&limits);
     announce(&running);
+    line(&limits);
     introduce(&running, ttl);
     tokio::select! {
         _ = terminate.recv() => {}
@@ -115,15 +115,17 @@ fn greet(running: &Running, source: &str, development: bool) {
 fn announce(running: &Running) {
     let Some(demo) = &running.demo else { return };
     line(&format!(
-        "demo: {} calls a minute in {} (simulated)",
+        "  demo: {} calls a minute in {} (simulated)",
         demo.calls_per_minute,
         demo.accounts.join(", "),
     ));
     if let Some(password) = &demo.password {
+        line(
+            "  demo: its users, such as anna.keller of Northwind Travel, log in with one password,",
+        );
         line(&format!(
-            "  log in as anna.keller in {} or any other of its users; shown once: password {}",
-            demo.accounts.first().map_or("", String::as_str),
-            password.expose(),
+            "        which is shown once: {}",
+            password.expose()
         ));
     }
 }

@@ -62,7 +62,7 @@ pub(super) struct Call {
 }
 
 /// Median of how long people talk; the mean is a quarter more.
-const TALK: f64 = 105_000.0;
+const TALK: f64 = 98_000.0;
 const TALK_SPREAD: f64 = 0.7;
 /// Nobody talks longer.
 const TALK_MOST: u64 = 40 * 60_000;
@@ -155,10 +155,6 @@ impl Call {
         target: Target,
     ) -> Self {
         let from = match caller {
-            Some(person) if target == Target::Outside => Party {
-                name: stage.accounts[account].name.clone(),
-                ..party(stage, account, person)
-            },
             Some(person) => party(stage, account, person),
             None => outsider(stage),
         };

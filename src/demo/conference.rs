@@ -46,11 +46,15 @@ pub(super) struct Conference {
 }
 
 impl Conference {
-    /// A conference in some free room, if there is one.
+    /// A conference in a free room, if there is one, where most people have time for it.
     pub(super) fn begin(stage: &mut Stage, number: u64) -> Option<Self> {
-        let account = stage.any_account();
-        let rooms = &stage.accounts[account].rooms;
-        let room = rooms.iter().position(|room| !room.live)?;
+        let homes = stage.accounts.iter().enumerate();
+        let (_, account, room) = homes
+            .filter_map(|(at, home)| {
+                let room = home.rooms.iter().position(|room| !room.live)?;
+                Some((home.at_leisure(), at, room))
+            })
+            .max()?;
         stage.accounts[account].rooms[room].live = true;
         let length = stage.rng.between(110_000, 320_000);
         stage.after(0, Task::Meeting(number, Beat::Join));

@@ -36,7 +36,7 @@ impl Fax {
     pub(super) fn begin(stage: &mut Stage, number: u64) -> Self {
         let account = stage.any_account();
         let job = format!("{}-{}", stage.month(), stage.rng.hex(32));
-        let pages = stage.rng.between(1, 8);
+        let pages = stage.rng.between(2, 9);
         let fails = stage.rng.chance(0.15);
         documents::changed(stage, account, "doc_created", ("fax", MODB), &job);
         stage.after(1_000, Task::Page(number));

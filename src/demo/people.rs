@@ -32,7 +32,7 @@ pub(super) const COMPANIES: [Company; 4] = [
         parent: None,
         number: "+442079460100",
         extensions: 201,
-        weight: 34,
+        weight: 30,
         people: &[
             "Anna Keller",
             "Ben Whitaker",
@@ -61,6 +61,7 @@ pub(super) const COMPANIES: [Company; 4] = [
             "Daniel Novak",
             "Fiona Gallagher",
             "Henrik Olsen",
+            "Ingrid Falk",
             "Julia Santos",
             "Marcus Bell",
             "Priya Raman",
@@ -75,7 +76,7 @@ pub(super) const COMPANIES: [Company; 4] = [
         parent: None,
         number: "+12025550140",
         extensions: 401,
-        weight: 25,
+        weight: 28,
         people: &[
             "Alan Brooks",
             "Bianca Costa",
@@ -97,7 +98,7 @@ pub(super) const COMPANIES: [Company; 4] = [
         parent: Some("Kestrel Logistics"),
         number: "+441134960340",
         extensions: 501,
-        weight: 15,
+        weight: 16,
         people: &[
             "Aisha Malik",
             "Callum Reid",

@@ -112,7 +112,7 @@ impl Simulation {
             Task::Fax => {
                 self.begun += 1;
                 self.faxes.insert(self.begun, Fax::begin(stage, self.begun));
-                self.again(40_000..110_000, Task::Fax);
+                self.again(25_000..75_000, Task::Fax);
             }
             Task::Page(number) => {
                 if let Some(mut fax) = self.faxes.remove(&number)

@@ -178,6 +178,11 @@ impl Account {
         Some(self.free.swap_remove(at))
     }
 
+    /// How many people do not telephone.
+    pub(super) fn at_leisure(&self) -> usize {
+        self.free.len()
+    }
+
     /// This person, if free.
     pub(super) fn take_this(&mut self, person: usize) -> bool {
         let at = self.free.iter().position(|free| *free == person);

@@ -10,6 +10,7 @@ mod support;
 
 mod cli;
 mod cluster;
+mod demo;
 mod events;
 mod isolation;
 mod nodes;
