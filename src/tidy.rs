@@ -35,7 +35,19 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("demo", &["auth", "entropy", "settings", "source", "store"]),
+    (
+        "demo",
+        &[
+            "auth",
+            "entropy",
+            "settings",
+            "source",
+            "store",
+            // Its tests read events as the dispatcher does.
+            "catalogue",
+            "fanout",
+        ],
+    ),
     ("node", &["auth", "cluster", "gateway", "session", "store"]),
     (
         "api",

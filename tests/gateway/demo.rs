@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Account, Server, column, md5, subscribe, until};
+use crate::support::{Account, Server, Vhost, column, md5, subscribe, until};
 
 const QUICK: [&str; 3] = ["--demo", "--demo-calls-per-minute", "600"];
 
@@ -75,6 +75,23 @@ async fn every_category_has_something() {
         let frame: Value = serde_json::from_str(&text).unwrap();
         assert_ne!(frame["status"], "error", "{text}");
         missing.remove(frame["subscribed_key"].as_str().unwrap_or_default());
+    }
+}
+
+#[tokio::test]
+async fn it_publishes_on_rabbitmq() {
+    let vhost = Vhost::new().await;
+    let server = Server::with(&[&["--amqp-url", &vhost.url], &QUICK[..]].concat()).await;
+    let northwind = named(&server, "Northwind Travel").await;
+    let mut client = server.client().await;
+    client.subscribe(&northwind, "call.*.*").await;
+    let mut known = HashSet::new();
+    for _ in 0..100 {
+        let event = client.event().await;
+        let id = event["data"]["call_id"].as_str().unwrap().to_owned();
+        // In order: nothing of a channel comes before its creation.
+        let new = known.insert(id);
+        assert!(new || event["name"] != "CHANNEL_CREATE", "{event}");
     }
 }
 
