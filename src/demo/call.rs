@@ -1,5 +1,7 @@
 //! A call: one who calls, one or more who are called, and what they do until both have hung up.
 
+mod talk;
+
 use super::documents;
 use super::leg::{Cause, Leg, Owner, Party, Plan};
 use super::people;
@@ -60,12 +62,6 @@ pub(super) struct Call {
     /// Holds, transfers and the like that may still happen.
     more: u32,
 }
-
-/// Median of how long people talk; the mean is a quarter more.
-const TALK: f64 = 98_000.0;
-const TALK_SPREAD: f64 = 0.7;
-/// Nobody talks longer.
-const TALK_MOST: u64 = 40 * 60_000;
 
 impl Call {
     /// Somebody calls somebody.
@@ -254,12 +250,6 @@ impl Call {
         self.b.is_some_and(|b| !self.legs[b].ended)
     }
 
-    /// The channel of whoever can hold, transfer and park.
-    fn actor(&mut self) -> &mut Leg {
-        let at = self.b.filter(|_| self.b_acts).unwrap_or(self.a);
-        &mut self.legs[at]
-    }
-
     fn ring(&mut self, stage: &mut Stage) {
         if self.target == Target::Mailbox {
             return self.after(stage, 300, Beat::Greet);
@@ -401,133 +391,6 @@ impl Call {
         }
     }
 
-    /// Two talk from now on.
-    fn talk(&mut self, stage: &mut Stage) {
-        // Some are wrong numbers.
-        let talk = if stage.rng.chance(0.12) {
-            stage.rng.between(4_000, 20_000)
-        } else {
-            stage.rng.lognormal(TALK, TALK_SPREAD)
-        };
-        self.ends_at = stage.now + talk.min(TALK_MOST);
-        self.plan(stage);
-    }
-
-    /// What the two do next.
-    fn plan(&mut self, stage: &mut Stage) {
-        let left = self.ends_at.saturating_sub(stage.now);
-        if self.more == 0 || left < 10_000 || self.actor().person().is_none() {
-            return self.after(stage, left, Beat::End);
-        }
-        self.more -= 1;
-        let beats = [(55, Beat::Hold), (25, Beat::Transfer), (20, Beat::Park)];
-        let beat = stage.rng.weighted(&beats);
-        let wait = stage.rng.between(left / 8, left * 5 / 8);
-        self.after(stage, wait, beat);
-    }
-
-    fn hold(&mut self, stage: &mut Stage) {
-        self.actor().hold(stage);
-        let held = stage.rng.lognormal(18_000.0, 0.5).clamp(4_000, 90_000);
-        self.ends_at += held;
-        // Not everybody likes the music.
-        let tired = stage.rng.chance(0.08);
-        let beat = if tired { Beat::End } else { Beat::Unhold };
-        self.after(stage, held, beat);
-    }
-
-    /// Whoever has the buttons gives the other to somebody else, and is out.
-    fn transfer(&mut self, stage: &mut Stage) {
-        let Some(person) = stage.take(self.account) else {
-            return self.plan(stage);
-        };
-        let to = stage.accounts[self.account].people[person]
-            .extension
-            .clone();
-        self.give_up(stage, &to);
-        self.target = Target::Person(person);
-        self.reach(stage, Owner::Person(person));
-        let answered = stage.rng.chance(0.88);
-        let wait = stage.rng.between(2_000, 14_000);
-        let beat = if answered {
-            Beat::Answer
-        } else {
-            Beat::Fail("NO_ANSWER")
-        };
-        self.after(stage, wait, beat);
-    }
-
-    /// The one with the buttons leaves; the other is the call.
-    fn give_up(&mut self, stage: &mut Stage, to: &str) {
-        let b = self.b.take().unwrap_or(self.a);
-        let stays = if self.b_acts { self.a } else { b };
-        self.actor_of(b).transfer(stage, to);
-        self.a = stays;
-        self.b_acts = true;
-        self.legs[stays].other = None;
-    }
-
-    fn actor_of(&mut self, b: usize) -> &mut Leg {
-        let at = if self.b_acts { b } else { self.a };
-        &mut self.legs[at]
-    }
-
-    fn park(&mut self, stage: &mut Stage) {
-        let Some(slot) = stage.accounts[self.account].park() else {
-            return self.plan(stage);
-        };
-        self.slot = Some(slot);
-        let name = slot_name(slot);
-        self.give_up(stage, &format!("*3{name}"));
-        self.legs[self.a].parking(stage, "PARK_PARKED", &name);
-        let wait = stage.rng.lognormal(25_000.0, 0.6).clamp(6_000, 120_000);
-        let beat = if stage.rng.chance(0.8) {
-            Beat::Retrieve
-        } else {
-            Beat::Abandon
-        };
-        self.after(stage, wait, beat);
-    }
-
-    /// Somebody calls the parking place and talks to whoever waits there.
-    fn retrieve(&mut self, stage: &mut Stage) {
-        let Some(person) = stage.take(self.account) else {
-            return self.after(stage, 5_000, Beat::Abandon);
-        };
-        let name = self.slot.map(slot_name).unwrap_or_default();
-        let plan = Plan {
-            account: self.account,
-            direction: "inbound",
-            owner: Owner::Person(person),
-            caller: party(stage, self.account, person),
-            callee: line(&format!("Park {name}"), &format!("*3{name}")),
-            interaction: &self.interaction,
-            vars: Vec::new(),
-            other: Some(self.legs[self.a].id.clone()),
-        };
-        let mut leg = Leg::create(stage, plan);
-        leg.answer(stage);
-        self.legs.push(leg);
-        self.legs[self.a].parking(stage, "PARK_RETRIEVED", &name);
-        self.leave_slot(stage);
-        let picked = self.legs.len() - 1;
-        self.join(stage, picked, self.a);
-        self.b = Some(picked);
-        self.talk(stage);
-    }
-
-    fn abandon(&mut self, stage: &mut Stage) -> bool {
-        let name = self.slot.map(slot_name).unwrap_or_default();
-        self.legs[self.a].parking(stage, "PARK_ABANDONED", &name);
-        self.end(stage)
-    }
-
-    fn leave_slot(&mut self, stage: &mut Stage) {
-        if let Some(slot) = self.slot.take() {
-            stage.accounts[self.account].slots[slot] = false;
-        }
-    }
-
     /// Nobody answers: the queue tries another, the mailbox helps, or the call is over.
     fn fail(&mut self, stage: &mut Stage, cause: Cause) -> bool {
         let mut rang = false;
@@ -583,10 +446,6 @@ fn line(name: &str, number: &str) -> Party {
         name: name.to_owned(),
         number: number.to_owned(),
     }
-}
-
-fn slot_name(slot: usize) -> String {
-    (101 + slot).to_string()
 }
 
 /// Somebody of the company.
