@@ -19,6 +19,7 @@ use self::lane::Lane;
 use crate::api::{self, ApiState, Console, ConsoleSettings, Service};
 use crate::auth::{Authority, TrustedIssuer};
 use crate::cluster::{Cluster, ClusterSettings};
+use crate::demo::Demo;
 use crate::gateway::{
     CloseReason, Registry, Room, Shared, Transport, bind, keep_watch, keep_within, serve,
     server_config,
@@ -45,6 +46,8 @@ pub struct Running {
     pub api: Option<SocketAddr>,
     /// What the first start made; to be shown once.
     pub first: Option<FirstStart>,
+    /// The simulated Kazoo.
+    pub demo: Option<Demo>,
     shared: Arc<Shared>,
     cluster: Cluster,
     dispatcher: JoinHandle<()>,
@@ -173,8 +176,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
                 ws_port: ws.map(|address| address.port()),
                 wss_port: wss.map(|address| address.port()),
                 node: settings.node.clone(),
-                // Nothing simulates events yet.
-                demo: false,
+                demo: settings.demo.is_some(),
             })
         });
         let state = ApiState::new(
@@ -189,11 +191,16 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         // Health and metrics are there until the end; the process takes them with it.
         tokio::spawn(api::serve(listener, Service::new(Arc::new(state))));
     }
+    let demo = match settings.demo {
+        Some(settings) => Some(Demo::start(settings, store.clone(), shared.source.clone()).await?),
+        None => None,
+    };
     Ok(Running {
         ws,
         wss,
         api,
         first,
+        demo,
         shared,
         cluster,
         dispatcher,
@@ -221,6 +228,9 @@ impl Running {
     /// Stops accepting, closes the sockets, leaves the broker.
     pub async fn stop(self) {
         self.stop.cancel();
+        if let Some(demo) = self.demo {
+            demo.stop().await;
+        }
         // What came before the stop is still for the sockets.
         let _ = timeout(SETTLE, self.ingress.settled()).await;
         drain::close_all(&self.shared.registry, &self.reason, self.window).await;

@@ -85,6 +85,15 @@ struct SettingsArgs {
     /// At a stop, tell clients to come back (1012) in place of going away (1001)
     #[arg(long, global = true)]
     restart_notice: bool,
+    /// Simulate a Kazoo: accounts, calls and all else are made up
+    #[arg(long, global = true)]
+    demo: bool,
+    /// Calls that the simulation begins a minute [default: 12]
+    #[arg(long, global = true, value_name = "N")]
+    demo_calls_per_minute: Option<String>,
+    /// The same seed makes the same accounts and calls [default: 1]
+    #[arg(long, global = true, value_name = "N")]
+    demo_seed: Option<String>,
     /// Any other setting
     #[arg(long, global = true, value_name = "NAME=VALUE")]
     set: Vec<String>,
@@ -108,6 +117,12 @@ impl SettingsArgs {
             ("--wss-port", "wss.port", &self.wss_port),
             ("--api-port", "api.port", &self.api_port),
             ("--amqp-url", "amqp.url", &self.amqp_url),
+            (
+                "--demo-calls-per-minute",
+                "demo.calls_per_minute",
+                &self.demo_calls_per_minute,
+            ),
+            ("--demo-seed", "demo.seed", &self.demo_seed),
         ] {
             if let Some(value) = value {
                 layers.flag(flag, name, value.clone());
@@ -115,6 +130,9 @@ impl SettingsArgs {
         }
         if self.restart_notice {
             layers.flag("--restart-notice", "stop.restart_notice", "true".into());
+        }
+        if self.demo {
+            layers.flag("--demo", "demo.enabled", "true".into());
         }
         layers
     }

@@ -7,7 +7,7 @@
 //! | --- | --- | --- |
 //! | words | [`model`] | everything else |
 //! | core | [`catalogue`], [`index`], [`session`], [`auth`] (less its authority), [`fanout`] (less delivery) | sockets, brokers, HTTP, the clock |
-//! | shell | [`gateway`], [`source`], [`cluster`], [`broker`], [`store`], [`node`], [`api`], [`telemetry`], [`settings`], [`entropy`] | each other, but for what is named below |
+//! | shell | [`gateway`], [`source`], [`cluster`], [`broker`], [`store`], [`node`], [`api`], [`telemetry`], [`settings`], [`entropy`], [`demo`] | each other, but for what is named below |
 //! | whole | [`app`], [`cli`] | |
 //!
 //! Who may import whom is written down, and checked, in `tidy.rs`.
@@ -57,6 +57,7 @@ pub mod broker;
 pub mod catalogue;
 pub mod cli;
 pub mod cluster;
+pub mod demo;
 pub mod entropy;
 pub mod fanout;
 pub mod gateway;

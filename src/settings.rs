@@ -66,6 +66,8 @@ pub struct Settings {
     pub stop_window: Duration,
     /// Close with 1012 in place of 1001.
     pub restart_notice: bool,
+    /// The simulated Kazoo; `None`: there is none.
+    pub demo: Option<DemoSettings>,
     /// What is logged.
     pub log_level: String,
     /// How it is logged.
@@ -87,6 +89,15 @@ pub struct AmqpChoice {
     pub unbind_delay: Duration,
     /// Kazoo's zone that this node is in.
     pub zone: String,
+}
+
+/// The settings of `demo.*`.
+#[derive(Debug, Clone, Copy)]
+pub struct DemoSettings {
+    /// Calls that begin a minute.
+    pub calls_per_minute: u32,
+    /// What all chance comes from.
+    pub seed: u64,
 }
 
 /// The settings of `socket.*`.
@@ -228,6 +239,10 @@ impl Settings {
             base: layers.base(),
             stop_window: layers.duration("stop.window").unwrap_or_default(),
             restart_notice: layers.parsed("stop.restart_notice"),
+            demo: layers.parsed::<bool>("demo.enabled").then(|| DemoSettings {
+                calls_per_minute: layers.parsed("demo.calls_per_minute"),
+                seed: layers.parsed("demo.seed"),
+            }),
             log_level: layers.text("log.level").unwrap_or_default().to_owned(),
             log_format: match layers.text("log.format") {
                 Some("json") => Format::Json,

@@ -35,6 +35,19 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
+    (
+        "demo",
+        &[
+            "auth",
+            "entropy",
+            "settings",
+            "source",
+            "store",
+            // Its tests read events as the dispatcher does.
+            "catalogue",
+            "fanout",
+        ],
+    ),
     ("node", &["auth", "cluster", "gateway", "session", "store"]),
     (
         "api",
@@ -59,6 +72,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "auth",
             "catalogue",
             "cluster",
+            "demo",
             "fanout",
             "gateway",
             "index",

@@ -57,6 +57,7 @@ pub(super) async fn create(request: &Request) -> Answer {
     let of = account.clone();
     let made = request.state.change(move |store| {
         store.create_user(&NewUser {
+            id: None,
             account: &of,
             username: &username,
             hashes: &hashes,

@@ -53,6 +53,7 @@ async fn serve(mut settings: Settings) -> anyhow::Result<()> {
     let mut running = app::start(settings).await?;
     let console = running.api.filter(|_| with_console).map(console_at);
     greet(&running, source, development, console);
+    announce(&running);
     line(&limits);
     introduce(&running, ttl, console);
     tokio::select! {
@@ -126,6 +127,25 @@ fn greet(running: &Running, source: &str, development: bool, console: Option<Soc
     show("wss", "wss", running.wss, note);
     show("api", "http", running.api, "");
     show("console", "http", console, "/");
+}
+
+/// That what can be seen is made up, and how to log in to it.
+fn announce(running: &Running) {
+    let Some(demo) = &running.demo else { return };
+    line(&format!(
+        "  demo: {} calls a minute in {} (simulated)",
+        demo.calls_per_minute,
+        demo.accounts.join(", "),
+    ));
+    if let Some(password) = &demo.password {
+        line(
+            "  demo: its users, such as anna.keller of Northwind Travel, log in with one password,",
+        );
+        line(&format!(
+            "        which is shown once: {}",
+            password.expose()
+        ));
+    }
 }
 
 /// What a newcomer needs, once: the password, a link to open and a line to paste.

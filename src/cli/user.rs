@@ -70,6 +70,7 @@ pub(super) fn run(command: &Command, settings: &Settings) -> anyhow::Result<()> 
             check_password(password.expose())?;
             let hashes = Hashes::new(&username, password.expose(), &account.salt);
             let user = store.create_user(&NewUser {
+                id: None,
                 account: &account.id,
                 username: &username,
                 hashes: &hashes,

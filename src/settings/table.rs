@@ -506,6 +506,33 @@ pub const TABLE: &[Setting] = &[
         Kind::Bool,
         "close sockets with 1012 (come back) in place of 1001",
     ),
+    flagged(
+        "demo.enabled",
+        "demo",
+        "false",
+        Kind::Bool,
+        "a simulated Kazoo: accounts and calls that are made up",
+    ),
+    flagged(
+        "demo.calls_per_minute",
+        "demo-calls-per-minute",
+        "12",
+        Kind::Count {
+            least: 1,
+            most: 6_000,
+        },
+        "calls that the simulation begins a minute",
+    ),
+    flagged(
+        "demo.seed",
+        "demo-seed",
+        "1",
+        Kind::Count {
+            least: 0,
+            most: u64::MAX,
+        },
+        "the same seed makes the same accounts and the same calls",
+    ),
     setting("log.level", "info", Kind::LogLevel, "what is logged"),
     setting("log.format", "text", Kind::LogFormat, "how it is logged"),
 ];

@@ -142,6 +142,7 @@ impl Store {
         let document = "{}";
         insert_user(
             &transaction,
+            &random_id(),
             &account,
             &username,
             &hashes,

@@ -18,6 +18,7 @@ fn make_user(
     let username = check_username(name)?;
     check_password(password)?;
     store.create_user(&NewUser {
+        id: None,
         account: &account.id,
         username: &username,
         hashes: &Hashes::new(&username, password, &account.salt),

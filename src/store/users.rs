@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::accounts::{DocumentChange, check_name, document_text};
-use super::changes::{Kind, State, account_id, end_tokens, note};
+use super::changes::{Kind, State, account_id, end_tokens, last, note};
 use super::sqlite::{Store, StoreError, now, refused, touch};
 use crate::auth::credentials::Hashes;
 use crate::auth::{Document, PrivLevel, UserRecord};
@@ -16,6 +16,8 @@ const MAX_PASSWORD: usize = 1024;
 /// A user to be made. [`check_username`] and [`check_password`] come before the slow hashes.
 #[derive(Debug)]
 pub struct NewUser<'a> {
+    /// Its id; random when not given.
+    pub id: Option<&'a str>,
     /// Its account.
     pub account: &'a AccountId,
     /// As [`check_username`] gave it.
@@ -80,16 +82,27 @@ impl Store {
         if known > 0 {
             return Err(exists(new.account, new.username));
         }
-        let id = insert_user(
+        let id = new.id.map_or_else(random_id, str::to_owned);
+        insert_user(
             &transaction,
+            &id,
             new.account,
             new.username,
             new.hashes,
             new.priv_level,
             &document,
-        )?;
+        )
+        .map_err(|error| taken(error, new.account, new.username))?;
         if new.disabled {
             transaction.execute("UPDATE users SET enabled = 0 WHERE id = ?1", [&id])?;
+        }
+        if last(&transaction, Kind::User, &id)?.is_some() {
+            // It was deleted once, and nobody shall delete it again for that.
+            let state = State {
+                enabled: !new.disabled,
+                ..State::default()
+            };
+            note(&transaction, Kind::User, &id, state, false)?;
         }
         touch(&transaction)?;
         transaction.commit()?;
@@ -205,13 +218,13 @@ impl Store {
 
 pub(super) fn insert_user(
     connection: &Connection,
+    id: &str,
     account: &AccountId,
     username: &str,
     hashes: &Hashes,
     priv_level: PrivLevel,
     document: &str,
-) -> rusqlite::Result<String> {
-    let id = random_id();
+) -> rusqlite::Result<()> {
     connection.execute(
         "INSERT INTO users (id, account, username, priv_level, signature_secret, md5_hash,
          sha1_hash, document, created) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
@@ -227,7 +240,7 @@ pub(super) fn insert_user(
             now()
         ],
     )?;
-    Ok(id)
+    Ok(())
 }
 
 fn unknown(id: &str) -> StoreError {

@@ -11,6 +11,7 @@ mod support;
 mod cli;
 mod cluster;
 mod console;
+mod demo;
 mod events;
 mod isolation;
 mod nodes;
