@@ -192,7 +192,10 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         tokio::spawn(api::serve(listener, Service::new(Arc::new(state))));
     }
     let demo = match settings.demo {
-        Some(settings) => Some(Demo::start(settings, store.clone(), shared.source.clone()).await?),
+        Some(settings) => {
+            let demo = Demo::start(settings, store.clone(), shared.source.clone());
+            Some(demo.await.context("the demo did not start")?)
+        }
         None => None,
     };
     Ok(Running {
