@@ -216,11 +216,19 @@ fn json_response(body: &Value) -> Response {
     response
 }
 
+/// An address as a policy can name it: it knows no IPv6 addresses, so any host must do for one.
+fn source(url: &str) -> String {
+    match (url.split_once('['), url.split_once(']')) {
+        (Some((scheme, _)), Some((_, port))) => format!("{scheme}*{port}"),
+        _ => url.to_owned(),
+    }
+}
+
 fn policy(Sockets { ws, wss }: &Sockets) -> String {
     let sockets: String = [ws, wss]
         .into_iter()
         .flatten()
-        .map(|url| format!(" {url}"))
+        .map(|url| format!(" {}", source(url)))
         .collect();
     format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
@@ -356,6 +364,11 @@ mod tests {
         assert_eq!(
             told(ports(Some(1), Some(2), url)),
             (format!(" {url}"), Value::Null, url.into())
+        );
+        let url = "wss://[2001:db8::1]:7777";
+        assert_eq!(
+            told(ports(Some(1), Some(2), url)),
+            (" wss://*:7777".into(), Value::Null, url.into())
         );
         let url = "ws://gw.example.com/socket";
         assert_eq!(

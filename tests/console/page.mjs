@@ -4,9 +4,10 @@ import assert from "node:assert/strict";
 import { mkdir, readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import path from "node:path";
-import { chromium } from "playwright-core";
 
+// Found through NODE_PATH, which only this way of importing heeds.
 const require = createRequire(import.meta.url);
+const { chromium } = require("playwright-core");
 const pictures = process.env.BLACKHOLE_SCREENSHOTS;
 
 /** How long anything may take to show, in milliseconds: the machine may be busy. */

@@ -91,8 +91,10 @@ async fn files_as_they_are() {
 
         let head = request(server.api, "HEAD", &path, &[], "").await;
         assert_eq!((head.status, &*head.text), (200, ""), "{path}");
-        let length = content.len().to_string();
-        assert_eq!(head.header("content-length"), length);
+        if !content.is_empty() {
+            let length = content.len().to_string();
+            assert_eq!(head.header("content-length"), length, "{path}");
+        }
         for name in ["content-type", "etag", "content-security-policy"] {
             assert_eq!(head.header(name), answer.header(name), "{path} {name}");
         }
@@ -167,7 +169,9 @@ async fn the_page_knows_where_its_socket_goes() {
         });
         assert_eq!(answer.json(), told, "{called}");
         let page = hosted(&server, "/", called).await;
-        let policy = policy(&format!(" {ws} {wss}"));
+        // A policy cannot name an IPv6 address.
+        let sockets = format!(" {ws} {wss}").replace("[::1]", "*");
+        let policy = policy(&sockets);
         assert_eq!(page.header("content-security-policy"), policy, "{called}");
     }
 
