@@ -5,19 +5,28 @@ import { ago } from "./lib/format.js";
 import { Rest } from "./gateway/rest.js";
 import { Gateway } from "./gateway/socket.js";
 import { Calls } from "./model/calls.js";
+import { Conferences } from "./model/conferences.js";
+import { Faxes } from "./model/faxes.js";
+import { Presence } from "./model/presence.js";
 import { loginForm } from "./views/login.js";
 import { Shell } from "./views/shell.js";
 import { openHelp } from "./views/help.js";
 import { Alerts } from "./views/alerts.js";
 import { view as calls } from "./views/calls.js";
+import { view as conferences } from "./views/conferences.js";
+import { view as faxes } from "./views/faxes.js";
+import { view as presence } from "./views/presence.js";
+import { view as events } from "./views/events.js";
+import { view as sockets } from "./views/sockets.js";
+import { view as health } from "./views/health.js";
 
 /** In the order of the navigation: digits 1 to 7 open them. */
-const VIEWS = [calls];
-/** State that lives as long as an account is watched, whatever view is open. `Model.bindings` feed it. */
-const MODELS = { calls: Calls };
+const VIEWS = [calls, conferences, faxes, presence, events, sockets, health];
+/** State that lives as long as an account is watched, whatever view is open. `Model.bindings` feed it; a function when they depend on who is logged in. */
+const MODELS = { calls: Calls, conferences: Conferences, faxes: Faxes, presence: Presence };
 
 const ALL = { id: "*", name: "All accounts", realm: null };
-const TOKEN = "blackhole.token", ACCOUNT = "blackhole.account", SHORTCUT_WITHIN = 1200;
+const TOKEN = "blackhole.token", ACCOUNT = "blackhole.account", WATCHED = "blackhole.watched", SHORTCUT_WITHIN = 1200;
 
 const root = document.getElementById("app");
 let config = null, session = null;
@@ -64,19 +73,41 @@ class Session {
     this.#shut();
     this.#feeds.forEach((feed) => feed.close());
     this.models = Object.fromEntries(Object.entries(MODELS).map(([key, Model]) => [key, new Model()]));
-    this.#feeds = Object.entries(MODELS).flatMap(([key, Model]) => (Model.bindings ?? []).map((binding) =>
-      this.gateway.subscribe(this.account.id, binding, (frame, now) => this.models[key].apply(frame, now))));
+    this.#feeds = [];
+    for (const [key, { bindings }] of Object.entries(MODELS)) {
+      for (const binding of typeof bindings === "function" ? bindings(this.me) : bindings) this.#feed(key, binding);
+      for (const binding of this.watched(key)) this.#feed(key, binding);
+    }
     this.models.calls.onring.add((row) => this.alerts.ring(row));
     this.shell.account(this.account);
     this.show();
+  }
+
+  #feed(key, binding) {
+    const models = this.models;
+    const feed = this.gateway.subscribe(this.account.id, binding, (frame, now) => models[key].apply(frame, now));
+    this.#feeds.push(feed);
+    return feed.ready;
+  }
+
+  /** Bindings of a model that were asked for beside its own; the window remembers them. */
+  watched(key) {
+    return JSON.parse(sessionStorage.getItem(`${WATCHED}.${this.account.id}.${key}`) ?? "[]");
+  }
+
+  /** Feeds a model from one more binding. */
+  async watchMore(key, binding) {
+    if (this.watched(key).includes(binding)) return;
+    await this.#feed(key, binding);
+    sessionStorage.setItem(`${WATCHED}.${this.account.id}.${key}`, JSON.stringify([...this.watched(key), binding]));
   }
 
   /** Opens the view that the address names. */
   show() {
     const view = VIEWS.find(({ key }) => key === location.hash.slice(1)) ?? VIEWS[0];
     this.#shut();
-    const { rest, gateway, me, account, names, models, alerts } = this;
-    const context = { rest, gateway, config, me, account, names, models, alerts, say: (text, kind) => this.shell.say(text, kind), go: (key) => this.go(key) };
+    const { rest, gateway, me, account, accounts, names, models, alerts } = this;
+    const context = { rest, gateway, config, me, account, accounts, names, models, alerts, watched: (key) => this.watched(key), feed: (key, binding) => this.watchMore(key, binding), say: (text, kind) => this.shell.say(text, kind), go: (key) => this.go(key) };
     try {
       this.#open = view.open(context);
     } catch (error) {
@@ -181,8 +212,7 @@ function socketUrl() {
 function keep(token) { sessionStorage.setItem(TOKEN, token); }
 
 function forget() {
-  sessionStorage.removeItem(TOKEN);
-  sessionStorage.removeItem(ACCOUNT);
+  for (const key of Object.keys(sessionStorage)) if (key.startsWith("blackhole.")) sessionStorage.removeItem(key);
 }
 
 function logIn(note) {

@@ -7,11 +7,14 @@ const KEEP_ALIVE = 25_000, ANSWER_WITHIN = 10_000, LONGEST = 15_000;
  * Events: "state"; "back" ({away, since}: all is subscribed again); "badframe" ({text, why}); "refused" ({account, binding, why}); "frame" (each parsed frame).
  */
 export class Gateway extends EventTarget {
-  #url; #socket = null; #timer = 0; #beat = 0; #tries = 0; #lost = 0; #requests = 0; #waiting = new Map(); #subscriptions = new Map();
+  #socket = null; #timer = 0; #beat = 0; #tries = 0; #lost = 0; #requests = 0; #waiting = new Map(); #subscriptions = new Map();
 
   constructor(url, token) {
     super();
-    this.#url = url;
+    /** Where it connects to. */
+    this.url = url;
+    /** As it is listed among the sockets. */
+    this.name = `operator console ${Math.random().toString(36).slice(2, 8)}`;
     this.token = token;
     this.state = { name: "closed" };
     addEventListener("online", () => this.retry());
@@ -24,7 +27,7 @@ export class Gateway extends EventTarget {
     this.#become({ name: "connecting", since: this.#lost || undefined });
     let socket;
     try {
-      socket = this.#socket = new WebSocket(this.#url);
+      socket = this.#socket = new WebSocket(this.url);
     } catch (error) {
       return this.#again(0, error.message);
     }
@@ -86,7 +89,7 @@ export class Gateway extends EventTarget {
   }
 
   #greet(socket) {
-    this.#request("ping", undefined, { auth_token: this.token, name: "operator console" }).then(async () => {
+    this.#request("ping", undefined, { auth_token: this.token, name: this.name }).then(async () => {
       if (socket !== this.#socket) return;
       const since = this.#lost;
       this.#lost = this.#tries = 0;
@@ -150,7 +153,9 @@ export class Gateway extends EventTarget {
 
   #deliver(frame) {
     if (typeof frame.subscribed_key !== "string" || !frame.data || typeof frame.data !== "object") return this.#bad(JSON.stringify(frame), "an event without data or binding");
-    let chosen = [...this.#subscriptions.values()].filter(({ binding }) => binding === frame.subscribed_key);
+    // Events of presence bindings come without their first word.
+    const keys = [frame.subscribed_key, `presence.${frame.subscribed_key}`];
+    let chosen = [...this.#subscriptions.values()].filter(({ binding }) => keys.includes(binding));
     if (chosen.length > 1) {
       // One binding for several accounts: the subscription key names whose it is.
       const words = String(frame.subscription_key).split(/[.:/]/);
