@@ -5,41 +5,51 @@ const PROPERTIES = new Set(["value", "checked", "disabled", "hidden", "selected"
 
 /** An HTML element. `on` has listeners, `dataset` data attributes; props and children that are null or false are left out. */
 export function h(tag, props, ...children) {
-  return build(document.createElement(tag), props, children);
+	return build(document.createElement(tag), props, children);
 }
 
 /** The same for SVG. */
 export function svg(tag, props, ...children) {
-  return build(document.createElementNS(SVG, tag), props, children);
+	return build(document.createElementNS(SVG, tag), props, children);
 }
 
 /** Replaces what is in `node`; children by the same rules. */
 export function fill(node, ...children) {
-  node.replaceChildren(...nodes(children));
-  return node;
+	node.replaceChildren(...nodes(children));
+	return node;
+}
+
+/** What stands where there is nothing to show: why, and what to do next. */
+export function blank(title, ...words) {
+	return h("div", { class: "state" }, h("h3", {}, title), words.map((part) => (part instanceof Node ? part : h("p", {}, part))));
+}
+
+/** Pairs of a name and a value, as text or a node; those without a value are left out. */
+export function facts(list) {
+	return h("dl", {}, list.filter(([, value]) => value).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value instanceof Node ? value : h("bdi", {}, value)))));
 }
 
 function build(node, props, children) {
-  for (const [key, value] of Object.entries(props ?? {})) {
-    if (value == null || value === false) continue;
-    if (key === "on") for (const [type, listener] of Object.entries(value)) node.addEventListener(type, listener);
-    else if (key === "dataset") assign(node.dataset, value);
-    else if (PROPERTIES.has(key)) node[key] = value;
-    else node.setAttribute(key, value === true ? "" : String(value));
-  }
-  node.append(...nodes(children));
-  return node;
+	for (const [key, value] of Object.entries(props ?? {})) {
+		if (value == null || value === false) continue;
+		if (key === "on") for (const [type, listener] of Object.entries(value)) node.addEventListener(type, listener);
+		else if (key === "dataset") assign(node.dataset, value);
+		else if (PROPERTIES.has(key)) node[key] = value;
+		else node.setAttribute(key, value === true ? "" : String(value));
+	}
+	node.append(...nodes(children));
+	return node;
 }
 
 /** Sets data attributes; those that are null or false go. */
 export function assign(dataset, values) {
-  for (const [key, value] of Object.entries(values)) {
-    if (value == null || value === false) delete dataset[key];
-    else if (dataset[key] !== String(value)) dataset[key] = value;
-  }
+	for (const [key, value] of Object.entries(values)) {
+		if (value == null || value === false) delete dataset[key];
+		else if (dataset[key] !== String(value)) dataset[key] = value;
+	}
 }
 
 function nodes(children) {
-  return children.flat(Infinity).filter((child) => child != null && child !== false && child !== true)
-    .map((child) => (child instanceof Node ? child : document.createTextNode(String(child))));
+	return children.flat(Infinity).filter((child) => child != null && child !== false && child !== true)
+		.map((child) => (child instanceof Node ? child : document.createTextNode(String(child))));
 }

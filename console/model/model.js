@@ -2,29 +2,29 @@
 
 /** State that events change. A subclass has `take(data, frame, now)`, which returns whether anything is new. */
 export class Model {
-  /** Called after every change. */
-  onchange = new Set();
-  /** Events that could not be used. */
-  errors = 0;
+	/** Called after every change. */
+	onchange = new Set();
+	/** Events that could not be used. */
+	errors = 0;
 
-  /** Takes an event frame; `now` in milliseconds. Never throws: events may be of any shape. */
-  apply(frame, now) {
-    try {
-      if (this.take(frame.data, frame, now)) this.changed();
-    } catch {
-      this.errors++;
-    }
-  }
+	/** Takes an event frame; `now` in milliseconds. Never throws: events may be of any shape. */
+	apply(frame, now) {
+		try {
+			if (this.take(frame.data, frame, now)) this.changed();
+		} catch {
+			this.errors++;
+		}
+	}
 
-  changed() { for (const listener of this.onchange) listener(); }
+	changed() { for (const listener of this.onchange) listener(); }
 }
 
 /** The oldest entries make room for more than `most`. */
 export function bound(map, most) {
-  while (map.size > most) map.delete(map.keys().next().value);
+	while (map.size > most) map.delete(map.keys().next().value);
 }
 
 /** An object, whatever came. */
 export function fields(value) {
-  return value && typeof value === "object" && !Array.isArray(value) ? value : {};
+	return value && typeof value === "object" && !Array.isArray(value) ? value : {};
 }

@@ -1,6 +1,6 @@
 // How the gateway is.
 
-import { h, fill } from "../lib/dom.js";
+import { facts, h, fill } from "../lib/dom.js";
 import { bars } from "../lib/chart.js";
 import { ago, bytes, clock, count } from "../lib/format.js";
 import { by, parse, quantile, total } from "../gateway/metrics.js";
@@ -10,93 +10,89 @@ const rate = (n) => (n === null ? "–" : n > 0 && n < 10 ? n.toFixed(1) : count
 
 /** What is lost or refused, by reason: the metric, its label, in words. */
 const DROPS = [
-  ["events_dropped_total", "reason", "Event dropped"], ["deliveries_lost_total", "reason", "Delivery lost with its socket"], ["sockets_closed_total", "reason", "Socket closed"],
-  ["handshakes_refused_total", "reason", "Handshake refused"], ["limits_reached_total", "limit", "Limit reached"],
+	["events_dropped_total", "reason", "Event dropped"], ["deliveries_lost_total", "reason", "Delivery lost with its socket"], ["sockets_closed_total", "reason", "Socket closed"],
+	["handshakes_refused_total", "reason", "Handshake refused"], ["limits_reached_total", "limit", "Limit reached"],
 ];
 /** Reasons that are nobody's trouble. */
 const USUAL = ["client", "going_away", "restart"];
 
 /** Events in and out, sockets, the broker, drops. */
 export const view = {
-  key: "health", title: "Health", shortcut: "h",
-  open() {
-    let before = null, at = 0, timer = 0, open = true, failed = 0;
-    const history = { in: [], out: [] };
-    const place = (test, title, extra) => {
-      const big = h("span", { class: "big", dataset: { test } }, "–"), below = h("div", { class: "below" }), chart = h("div", { class: "chart" });
-      return { big, below, chart, node: h("section", { class: `counter ${extra ?? ""}`, "aria-label": title }, h("h2", {}, title), big, below, chart) };
-    };
-    const incoming = place("health-in", "Events in, a second"), outgoing = place("health-out", "Events out, a second", "good"), sockets = place("health-sockets", "Open sockets"), latency = place("health-latency", "Latency, half below");
-    const broker = h("section", { class: "panel facts", "aria-label": "Event source", dataset: { test: "health-broker", state: "unknown" } }, h("p", { class: "muted" }, "Looking …"));
-    const more = h("section", { class: "panel facts", "aria-label": "In numbers" }), drops = h("section", { class: "panel facts", "aria-label": "Drops and refusals", dataset: { test: "health-drops" } });
-    const notice = h("p", { class: "error", role: "alert", hidden: true });
-    const node = h("section", { class: "health", "aria-label": "Health" }, notice, h("div", { class: "counters" }, incoming.node, outgoing.node, sockets.node, latency.node), h("div", { class: "columns" }, broker, more, drops));
+	key: "health", title: "Health", shortcut: "h",
+	open() {
+		let before = null, at = 0, timer = 0, open = true, failed = 0;
+		const history = { in: [], out: [] };
+		const place = (test, title, extra) => {
+			const big = h("span", { class: "big", dataset: { test } }, "–"), below = h("div", { class: "below" }), chart = h("div", { class: "chart" });
+			return { big, below, chart, node: h("section", { class: `counter ${extra ?? ""}`, "aria-label": title }, h("h2", {}, title), big, below, chart) };
+		};
+		const incoming = place("health-in", "Events in, a second"), outgoing = place("health-out", "Events out, a second", "good"), sockets = place("health-sockets", "Open sockets"), latency = place("health-latency", "Latency, half below");
+		const broker = h("section", { class: "panel facts", "aria-label": "Event source", dataset: { test: "health-broker", state: "unknown" } }, h("p", { class: "muted" }, "Looking …"));
+		const more = h("section", { class: "panel facts", "aria-label": "In numbers" }), drops = h("section", { class: "panel facts", "aria-label": "Drops and refusals", dataset: { test: "health-drops" } });
+		const notice = h("p", { class: "error", role: "alert", hidden: true });
+		const node = h("section", { class: "health", "aria-label": "Health" }, notice, h("div", { class: "counters" }, incoming.node, outgoing.node, sockets.node, latency.node), h("div", { class: "columns" }, broker, more, drops));
 
-    async function look() {
-      try {
-        const [metrics, ready] = await Promise.all([fetch("/metrics", { cache: "no-store" }), fetch("/readyz", { cache: "no-store" })]);
-        if (!metrics.ok) throw new Error(`/metrics answers ${metrics.status}`);
-        const [now, state] = [parse(await metrics.text()), await ready.json()];
-        if (!open) return;
-        failed = 0;
-        show(now, state, Date.now());
-      } catch {
-        failed ||= Date.now();
-        if (!open) return;
-        before = null;
-      }
-      node.classList.toggle("stale", failed > 0);
-      notice.hidden = !failed;
-      if (failed) notice.textContent = `The gateway has not answered since ${clock(failed)}: these are the last numbers. Is it running?`;
-      timer = setTimeout(look, EVERY);
-    }
+		async function look() {
+			try {
+				const [metrics, ready] = await Promise.all([fetch("/metrics", { cache: "no-store" }), fetch("/readyz", { cache: "no-store" })]);
+				if (!metrics.ok) throw new Error(`/metrics answers ${metrics.status}`);
+				const [now, state] = [parse(await metrics.text()), await ready.json()];
+				if (!open) return;
+				failed = 0;
+				show(now, state, Date.now());
+			} catch {
+				failed ||= Date.now();
+				if (!open) return;
+				before = null;
+			}
+			node.classList.toggle("stale", failed > 0);
+			notice.hidden = !failed;
+			if (failed) notice.textContent = `The gateway has not answered since ${clock(failed)}: these are the last numbers. Is it running?`;
+			timer = setTimeout(look, EVERY);
+		}
 
-    function show(now, state, time) {
-      const since = (name) => (before ? Math.max(0, total(now, P + name) - total(before, P + name)) / ((time - at) / 1000) : null);
-      const flow = { in: since("events_received_total"), out: since("deliveries_total") };
-      for (const [key, target, words] of [["in", incoming, "Events in"], ["out", outgoing, "Events out"]]) {
-        target.big.textContent = rate(flow[key]);
-        if (flow[key] === null) continue;
-        history[key] = [...history[key], flow[key]].slice(-KEPT);
-        fill(target.chart, bars([...Array(KEPT - history[key].length).fill(0), ...history[key]], { label: `${words} a second in the last five minutes: at most ${rate(Math.max(...history[key]))}`, width: 300, height: 40 }));
-      }
-      incoming.below.textContent = `${count(total(now, `${P}events_received_total`))} since the start; ${rate(since("events_matched_total"))} a second wanted`;
-      outgoing.below.textContent = `${count(total(now, `${P}deliveries_total`))} since the start`;
-      const transports = [...by(now, `${P}sockets`, "transport")];
-      sockets.big.textContent = count(total(now, `${P}sockets`));
-      sockets.below.textContent = transports.map(([name, n]) => `${count(n)} ${name}`).join(", ");
-      const part = (p) => before && quantile(before, now, `${P}delivery_latency_seconds`, p);
-      const ms = (seconds) => (seconds === null ? "–" : `${(seconds * 1000).toFixed(seconds < 0.01 ? 1 : 0)} ms`);
-      latency.big.textContent = ms(part(0.5));
-      latency.below.textContent = `99 % below ${ms(part(0.99))}`;
-      source(state, time);
-      const value = (name) => total(now, P + name);
-      fill(more, h("h3", {}, "In numbers"), facts([
-        ["Subscriptions", count(value("subscriptions"))], ["Bindings on the broker", count(value("source_bindings"))],
-        ["Wait to be routed", bytes(value("ingress_bytes"))], ["Wait for sockets", `${bytes(value("waiting_bytes"))} for ${count(value("sockets_waiting"))}`],
-        ["Withheld from other accounts", count(value("events_withheld_total"))], ["Bytes out", bytes(value("delivered_bytes_total"))],
-      ]));
-      const rows = DROPS.flatMap(([name, label, words]) => [...by(now, P + name, label)].filter(([, n]) => n > 0).map(([reason, n]) => ({ words, reason, n, usual: USUAL.includes(reason), fresh: before && n > (by(before, P + name, label).get(reason) ?? 0) })));
-      fill(drops, h("h3", {}, "Drops and refusals"), rows.length ? facts(rows.map(({ words, reason, n, usual, fresh }) => [`${words}: ${reason.replaceAll("_", " ")}`, h("span", { class: usual ? "" : fresh ? "alarm" : "doubt" }, count(n))])) : h("p", { class: "good" }, "✓ Nothing was dropped or refused."));
-      [before, at] = [now, time];
-    }
+		function show(now, state, time) {
+			const since = (name) => (before ? Math.max(0, total(now, P + name) - total(before, P + name)) / ((time - at) / 1000) : null);
+			const flow = { in: since("events_received_total"), out: since("deliveries_total") };
+			for (const [key, target, words] of [["in", incoming, "Events in"], ["out", outgoing, "Events out"]]) {
+				target.big.textContent = rate(flow[key]);
+				if (flow[key] === null) continue;
+				history[key] = [...history[key], flow[key]].slice(-KEPT);
+				fill(target.chart, bars([...Array(KEPT - history[key].length).fill(0), ...history[key]], { label: `${words} a second in the last five minutes: at most ${rate(Math.max(...history[key]))}`, width: 300, height: 40 }));
+			}
+			incoming.below.textContent = `${count(total(now, `${P}events_received_total`))} since the start; ${rate(since("events_matched_total"))} a second wanted`;
+			outgoing.below.textContent = `${count(total(now, `${P}deliveries_total`))} since the start`;
+			const transports = [...by(now, `${P}sockets`, "transport")];
+			sockets.big.textContent = count(total(now, `${P}sockets`));
+			sockets.below.textContent = transports.map(([name, n]) => `${count(n)} ${name}`).join(", ");
+			const part = (p) => before && quantile(before, now, `${P}delivery_latency_seconds`, p);
+			const ms = (seconds) => (seconds === null ? "–" : `${(seconds * 1000).toFixed(seconds < 0.01 ? 1 : 0)} ms`);
+			latency.big.textContent = ms(part(0.5));
+			latency.below.textContent = `99 % below ${ms(part(0.99))}`;
+			source(state, time);
+			const value = (name) => total(now, P + name);
+			fill(more, h("h3", {}, "In numbers"), facts([
+				["Subscriptions", count(value("subscriptions"))], ["Bindings on the broker", count(value("source_bindings"))],
+				["Wait to be routed", bytes(value("ingress_bytes"))], ["Wait for sockets", `${bytes(value("waiting_bytes"))} for ${count(value("sockets_waiting"))}`],
+				["Withheld from other accounts", count(value("events_withheld_total"))], ["Bytes out", bytes(value("delivered_bytes_total"))],
+			]));
+			const rows = DROPS.flatMap(([name, label, words]) => [...by(now, P + name, label)].filter(([, n]) => n > 0).map(([reason, n]) => ({ words, reason, n, usual: USUAL.includes(reason), fresh: before && n > (by(before, P + name, label).get(reason) ?? 0) })));
+			fill(drops, h("h3", {}, "Drops and refusals"), rows.length ? facts(rows.map(({ words, reason, n, usual, fresh }) => [`${words}: ${reason.replaceAll("_", " ")}`, h("span", { class: usual ? "" : fresh ? "alarm" : "doubt" }, count(n))])) : h("p", { class: "good" }, "✓ Nothing was dropped or refused."));
+			[before, at] = [now, time];
+		}
 
-    function source({ source, nodes, stopping }, time) {
-      const since = Date.parse(source.since), away = !source.connected;
-      broker.dataset.state = away ? "away" : "connected";
-      const kind = source.kind === "amqp" ? "RabbitMQ" : "Embedded event bus";
-      fill(broker, h("h3", {}, "Event source"), h("p", { class: away ? "alarm" : "good" }, away ? "✕ " : "✓ ", `${kind}: ${away ? "away" : "connected"} since ${clock(since)}`, h("span", { class: "muted" }, ` (${ago(time - since)})`)),
-        away && h("p", {}, h("bdi", {}, source.error ?? "No reason is known."), " Events are lost until it is back; the gateway tries again by itself. See that the broker runs and that the network lets it through."),
-        source.refused_bindings > 0 && h("p", { class: "alarm" }, `The broker refuses ${count(source.refused_bindings)} kinds of bindings: its permissions for this user may be too narrow.`),
-        stopping && h("p", { class: "alarm" }, "The gateway is stopping."),
-        facts([["Lost so far", count(source.lost)], ["Other nodes", nodes.others.length ? nodes.others.join(", ") : "none"]]));
-    }
+		function source({ source, nodes, stopping }, time) {
+			const since = Date.parse(source.since), away = !source.connected;
+			broker.dataset.state = away ? "away" : "connected";
+			const kind = source.kind === "amqp" ? "RabbitMQ" : "Embedded event bus";
+			fill(broker, h("h3", {}, "Event source"), h("p", { class: away ? "alarm" : "good" }, away ? "✕ " : "✓ ", `${kind}: ${away ? "away" : "connected"} since ${clock(since)}`, h("span", { class: "muted" }, ` (${ago(time - since)})`)),
+				away && h("p", {}, h("bdi", {}, source.error ?? "No reason is known."), " Events are lost until it is back; the gateway tries again by itself. See that the broker runs and that the network lets it through."),
+				source.refused_bindings > 0 && h("p", { class: "alarm" }, `The broker refuses ${count(source.refused_bindings)} kinds of bindings: its permissions for this user may be too narrow.`),
+				stopping && h("p", { class: "alarm" }, "The gateway is stopping."),
+				facts([["Lost so far", count(source.lost)], ["Other nodes", nodes.others.length ? nodes.others.join(", ") : "none"]]));
+		}
 
-    function facts(list) {
-      return h("dl", {}, list.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
-    }
-
-    look();
-    return { node, close() { open = false; clearTimeout(timer); } };
-  },
+		look();
+		return { node, close() { open = false; clearTimeout(timer); } };
+	},
 };

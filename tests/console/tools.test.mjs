@@ -63,10 +63,10 @@ test("sockets: every open one, and an admin closes one", async () => {
   const view = await Console.with(gateway, await gateway.token("Acme"));
   const guest = await Console.with(gateway, await gateway.token("Acme"), { expected: [/.*/] });
   await view.go("sockets");
-  await view.page.waitForFunction(() => document.querySelectorAll('[data-test="socket-row"]').length === 2);
+  const rows = view.one("socket-row");
+  await rows.nth(1).waitFor();
   const closed = guest.page.waitForEvent("websocket");
   view.page.on("dialog", (dialog) => dialog.accept());
-  const rows = view.one("socket-row");
   const mine = await rows.evaluateAll((rows) => rows.findIndex((row) => /this page/i.test(row.innerText)));
   await rows.nth(mine === 0 ? 1 : 0).locator('[data-test="socket-close"]').click();
   const sure = view.page.getByRole("button", { name: /^(close socket|close it|yes|confirm)/i });
