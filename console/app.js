@@ -148,7 +148,7 @@ class Session {
 	/** A new token under the open view. */
 	logInAgain() {
 		if (this.#relogin) return;
-		const dialog = this.#relogin = h("dialog", { class: "panel", "aria-label": "Log in again", on: { close: () => { dialog.remove(); this.#relogin = null; } } },
+		const dialog = this.#relogin = h("dialog", { class: "panel", label: "Log in again", on: { close: () => { dialog.remove(); this.#relogin = null; } } },
 			loginForm({
 				title: "Log in again", note: "The view stays as it is.", account: this.names.get(this.me.account),
 				cancel: () => dialog.close(),
@@ -238,7 +238,7 @@ async function enter(token) {
 		if (error.status === undefined) console.error(error);
 		if (error.status === 401) return forget(), logIn("The log-in has expired.");
 		fill(root, h("main", { class: "lone" }, h("section", { class: "panel card" }, h("h1", {}, "The console did not start"), h("p", { role: "alert" }, error.message),
-			h("p", { class: "actions" }, h("button", { class: "primary", type: "button", on: { click: () => enter(token) } }, "Try again"), h("button", { type: "button", on: { click: () => { forget(); logIn(); } } }, "Log in anew")))));
+			h("p", { class: "actions" }, h("button", { class: "primary", type: "button", on: { click: () => enter(token) } }, "Try again"), h("button", { on: { click: () => { forget(); logIn(); } } }, "Log in anew")))));
 	}
 }
 

@@ -3,7 +3,10 @@
 const SVG = "http://www.w3.org/2000/svg";
 const PROPERTIES = new Set(["value", "checked", "disabled", "hidden", "selected", "open"]);
 
-/** An HTML element. `on` has listeners, `dataset` data attributes; props and children that are null or false are left out. */
+/**
+ * An HTML element. `on` has listeners, `dataset` data attributes, `test` the one that tests look for, `label` what screen readers
+ * say; props and children that are null or false are left out. A button submits nothing unless it says so.
+ */
 export function h(tag, props, ...children) {
 	return build(document.createElement(tag), props, children);
 }
@@ -19,21 +22,14 @@ export function fill(node, ...children) {
 	return node;
 }
 
-/** What stands where there is nothing to show: why, and what to do next. */
-export function blank(title, ...words) {
-	return h("div", { class: "state" }, h("h3", {}, title), words.map((part) => (part instanceof Node ? part : h("p", {}, part))));
-}
-
-/** Pairs of a name and a value, as text or a node; those without a value are left out. */
-export function facts(list) {
-	return h("dl", {}, list.filter(([, value]) => value).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value instanceof Node ? value : h("bdi", {}, value)))));
-}
-
 function build(node, props, children) {
+	if (node.localName === "button") node.type = "button";
 	for (const [key, value] of Object.entries(props ?? {})) {
 		if (value == null || value === false) continue;
 		if (key === "on") for (const [type, listener] of Object.entries(value)) node.addEventListener(type, listener);
 		else if (key === "dataset") assign(node.dataset, value);
+		else if (key === "test") node.dataset.test = value;
+		else if (key === "label") node.setAttribute("aria-label", value);
 		else if (PROPERTIES.has(key)) node[key] = value;
 		else node.setAttribute(key, value === true ? "" : String(value));
 	}

@@ -143,7 +143,7 @@ export class Table {
 	}
 
 	#header(column) {
-		const title = column.sort ? h("button", { type: "button", on: { click: () => this.#order(column) } }, column.title, h("span", { class: "arrow", "aria-hidden": "true" })) : column.title;
+		const title = column.sort ? h("button", { on: { click: () => this.#order(column) } }, column.title, h("span", { class: "arrow", "aria-hidden": "true" })) : column.title;
 		return this.#sized(column, h("div", { class: `cell ${column.class ?? ""}`, role: "columnheader", dataset: { column: column.key } }, title));
 	}
 

@@ -1,16 +1,14 @@
 // Calls out of events. Events may be late, missing, twice or hostile: what is here copes, and never throws.
 
-const LINGER = 15_000, HOUR = 60, MAX_LEGS = 20_000, MAX_ENDED = 500, MAX_EVENTS = 2_000, MAX_PAST = 4_000, MAX_MEMBERS = 16;
+import { Model, clean } from "./model.js";
 
+const LINGER = 15_000, LATE = 2_000, HOUR = 60, MAX_LEGS = 20_000, MAX_ENDED = 500, MAX_EVENTS = 2_000, MAX_PAST = 4_000, MAX_MEMBERS = 16;
+
+/** Others say it well enough themselves. */
 const CAUSES = {
-	NORMAL_CLEARING: "Hung up", ORIGINATOR_CANCEL: "Caller gave up", NO_ANSWER: "No answer", NO_USER_RESPONSE: "No response", USER_BUSY: "Busy",
-	CALL_REJECTED: "Rejected", UNALLOCATED_NUMBER: "No such number", NO_ROUTE_DESTINATION: "No route", INVALID_NUMBER_FORMAT: "Not a number",
-	USER_NOT_REGISTERED: "Phone not registered", SUBSCRIBER_ABSENT: "Phone not there", DESTINATION_OUT_OF_ORDER: "Out of order",
-	NORMAL_TEMPORARY_FAILURE: "Failed for now", NETWORK_OUT_OF_ORDER: "Network trouble", RECOVERY_ON_TIMER_EXPIRE: "Timed out", MEDIA_TIMEOUT: "No sound any more",
-	NORMAL_CIRCUIT_CONGESTION: "All lines busy", SWITCH_CONGESTION: "Switch overloaded", INCOMPATIBLE_DESTINATION: "No common codec", BEARERCAPABILITY_NOTAVAIL: "No common codec",
-	OUTGOING_CALL_BARRED: "Not allowed", INCOMING_CALL_BARRED: "Not allowed", LOSE_RACE: "Answered elsewhere", PICKED_OFF: "Picked up elsewhere",
-	BLIND_TRANSFER: "Transferred", ATTENDED_TRANSFER: "Transferred", MANAGER_REQUEST: "Ended by the system", SYSTEM_SHUTDOWN: "Switch shut down",
-	ALLOTTED_TIMEOUT: "Time used up", PROGRESS_TIMEOUT: "Did not ring", NORMAL_UNSPECIFIED: "Ended", UNSPECIFIED: "Ended", NONE: "Ended",
+	NORMAL_CLEARING: "Hung up", ORIGINATOR_CANCEL: "Caller gave up", NO_USER_RESPONSE: "No response", USER_BUSY: "Busy", CALL_REJECTED: "Rejected", UNALLOCATED_NUMBER: "No such number",
+	NO_ROUTE_DESTINATION: "No route", USER_NOT_REGISTERED: "Phone not registered", NORMAL_CIRCUIT_CONGESTION: "All lines busy", INCOMPATIBLE_DESTINATION: "No common codec",
+	LOSE_RACE: "Answered elsewhere", PICKED_OFF: "Picked up elsewhere", BLIND_TRANSFER: "Transferred", ATTENDED_TRANSFER: "Transferred", NORMAL_UNSPECIFIED: "Ended", UNSPECIFIED: "Ended", NONE: "Ended",
 };
 
 /** The states of a call, in the order of its life. */
@@ -23,58 +21,36 @@ export function causeInWords(cause) {
 	return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
-/** Text for display of any value: one line, at most `most` characters, "" for what is no text. */
-export function clean(value, most = 80) {
-	if (typeof value === "number") return String(value);
-	if (typeof value !== "string") return "";
-	const line = (value.length > most * 4 ? value.slice(0, most * 4) : value).replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, " ").trim();
-	const characters = Array.from(line);
-	return characters.length > most || value.length > most * 4 ? `${characters.slice(0, most - 1).join("")}…` : line;
-}
-
 /**
  * Rows: { id, state, since, stateSince, known, mid, stale, caller, callee: {name, number}, direction, user, account, accountName, slot, cause, endedAt, legs, search }.
  * `version` changes with anything else.
  * `mid`: first seen in the middle of its life; `known`: its beginning is known all the same.
  */
-export class Calls {
+export class Calls extends Model {
 	static bindings = ["call.*.*"];
-	/** Called after every change. */
-	onchange = new Set();
 	/** Called with a row that begins to ring from outside. */
 	onring = new Set();
-	/** Events that could not be used. */
-	errors = 0;
 	/** Since when the numbers of the hour are counted. */
 	from;
 	#rows = new Set(); #legs = new Map(); #past = new Map(); #groups = new Map(); #named = new Map(); #minutes = new Map(); #events = []; #serial = 0;
 
-	/** Takes an event frame; `now` in milliseconds. */
-	apply(frame, now) {
-		try {
-			if (this.#take(frame, now)) for (const listener of this.onchange) listener();
-		} catch {
-			this.errors++;
-		}
-	}
-
 	/** There was a gap: nothing that is here is certain any more. */
 	stale() {
 		for (const row of this.#rows) this.#doubt(row, row.state !== "ended");
-		this.#changed();
+		this.changed();
 	}
 
 	/** The operator takes what is here for true. */
 	trust() {
 		for (const row of this.#rows) this.#doubt(row, false);
-		this.#changed();
+		this.changed();
 	}
 
 	/** Takes a call off the board. */
 	remove(id) {
 		const row = this.find(id);
 		if (row) this.#drop(row);
-		this.#changed();
+		this.changed();
 	}
 
 	/** Lets finished calls go; once a second. */
@@ -85,7 +61,7 @@ export class Calls {
 			if (row.state === "ended" && now - row.endedAt > LINGER) gone = this.#drop(row);
 		}
 		for (const minute of this.#minutes.keys()) if (minute < Math.floor(now / 60_000) - HOUR) this.#minutes.delete(minute);
-		if (gone) this.#changed();
+		if (gone) this.changed();
 	}
 
 	/** All rows, finished ones too. */
@@ -119,16 +95,21 @@ export class Calls {
 		return { active, states, longest, started: series("started"), answered: series("answered"), missed: series("missed") };
 	}
 
-	#take(frame, now) {
-		const data = frame?.data;
+	take(data, frame, now) {
 		if (!data || typeof data !== "object") return false;
 		const name = clean(frame.name, 40) || clean(data.event_name, 40);
 		const id = typeof data.call_id === "string" ? data.call_id.slice(0, 400) : "";
 		if (!id || !/^(CHANNEL|PARK)_/.test(name)) return false;
-		if (this.#past.has(id)) return false;
 		let leg = this.#legs.get(id);
+		const ended = leg?.ended || this.#past.get(id);
+		// Ids may come again; an event that is only late begins nothing.
+		if (ended && name === "CHANNEL_CREATE" && now - ended > LATE) {
+			if (leg) this.#drop(leg.row);
+			this.#past.delete(id);
+			leg = undefined;
+		} else if (!leg && ended) return false;
 		if (!leg) {
-			if (name === "CHANNEL_DESTROY" || name === "PARK_ABANDONED") return this.#forget(id), false;
+			if (name === "CHANNEL_DESTROY" || name === "PARK_ABANDONED") return this.#forget(id, now), false;
 			leg = this.#meet(id, name, data, now);
 		}
 		this.#events.push({ id, name, at: now, data: bounded(data, 0) });
@@ -292,8 +273,8 @@ export class Calls {
 		const party = peer && (peer.direction === "inbound" ? peer.caller : peer.callee);
 		row.caller = filled(shown.caller) ? shown.caller : peer?.caller ?? {};
 		row.callee = filled(party) && (peer.peer === shown || !filled(shown.callee)) ? party : shown.callee ?? {};
-		row.direction = main.direction || "";
-		row.user = main.user || peer?.user || "";
+		row.direction = heading(main, row.legs);
+		row.user = [main, peer].map((leg) => leg?.presence?.split("@")[0] || leg?.user).find(Boolean) ?? "";
 		row.account = main.account || peer?.account || "";
 		row.accountName = main.accountName || peer?.accountName || "";
 		row.slot = live.find((leg) => leg.slot)?.slot ?? "";
@@ -323,14 +304,14 @@ export class Calls {
 		this.#rows.delete(row);
 		for (const leg of row.legs) {
 			this.#legs.delete(leg.id);
-			if (leg.ended) this.#forget(leg.id);
+			if (leg.ended) this.#forget(leg.id, leg.ended);
 		}
 		return true;
 	}
 
 	/** Late events of a leg that has ended must not bring it back. */
-	#forget(id) {
-		remember(this.#past, id, true);
+	#forget(id, ended) {
+		remember(this.#past, id, ended);
 	}
 
 	#count(row, key, now) {
@@ -351,13 +332,20 @@ export class Calls {
 		row.version = ++this.#serial;
 	}
 
-	#changed() { for (const listener of this.onchange) listener(); }
 }
 
 /** The oldest entries make room. */
 function remember(map, key, value) {
 	map.set(key, value);
 	if (map.size > MAX_PAST) map.delete(map.keys().next().value);
+}
+
+/** As people see it: from outside, to outside, or between two of the house. Kazoo's own direction, which is the switch's, where that is not known. */
+function heading(main, legs) {
+	if (main.side === "resource") return "inbound";
+	const others = legs.filter((leg) => leg !== main && leg.side);
+	if (others.some((leg) => leg.side === "resource")) return "outbound";
+	return main.side && others.length ? "internal" : main.direction || "";
 }
 
 /** The inbound leg is the call, or else the first. */
@@ -382,6 +370,7 @@ function learn(leg, data, frame) {
 	party("caller", leg.caller?.number ?? user(data.from));
 	party("callee", leg.callee?.number ?? (user(data.request) || user(data.to)));
 	known("user", clean(vars.username, 60));
+	known("side", clean(vars.authorizing_type, 20) || (vars.resource_id ? "resource" : ""));
 	known("owner", clean(vars.owner_id, 40));
 	known("presence", clean(data.presence_id));
 	known("account", clean(vars.account_id ?? data.account_id, 40) || /^call\.([0-9a-f]{32})\./.exec(clean(frame.routing_key, 200))?.[1]);

@@ -1,7 +1,6 @@
 // Conferences and who is in them, out of events.
 
-import { Model, bound, fields } from "./model.js";
-import { clean } from "./calls.js";
+import { Model, bound, clean, fields } from "./model.js";
 
 const LINGER = 15_000, MAX_CONFERENCES = 500, MAX_MEMBERS = 500;
 

@@ -1,7 +1,6 @@
 // Faxes and how far they are, out of events.
 
-import { Model, bound, fields } from "./model.js";
-import { clean } from "./calls.js";
+import { Model, bound, clean, fields } from "./model.js";
 
 const MAX_FAXES = 1000;
 

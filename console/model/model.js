@@ -28,3 +28,12 @@ export function bound(map, most) {
 export function fields(value) {
 	return value && typeof value === "object" && !Array.isArray(value) ? value : {};
 }
+
+/** Text for display of any value: one line, at most `most` characters, "" for what is no text. */
+export function clean(value, most = 80) {
+	if (typeof value === "number") return String(value);
+	if (typeof value !== "string") return "";
+	const line = (value.length > most * 4 ? value.slice(0, most * 4) : value).replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g, " ").trim();
+	const characters = Array.from(line);
+	return characters.length > most || value.length > most * 4 ? `${characters.slice(0, most - 1).join("")}…` : line;
+}

@@ -1,7 +1,6 @@
 // Lamps: who is on the phone and whose messages wait, out of events.
 
-import { Model, bound } from "./model.js";
-import { clean } from "./calls.js";
+import { Model, bound, clean } from "./model.js";
 
 const MAX_LAMPS = 5000, MAX_DIALOGS = 50;
 const STATES = { early: "ringing", confirmed: "busy", terminated: "idle" };

@@ -1,11 +1,13 @@
 // The board of calls.
 
-import { blank, facts as pairs, h, svg, fill } from "../lib/dom.js";
+import { h, svg, fill } from "../lib/dom.js";
 import { later } from "../lib/later.js";
+import { blank, closer, counter, facts as pairs, searchField } from "../lib/parts.js";
 import { Table } from "../lib/table.js";
 import { bars } from "../lib/chart.js";
 import { ago, clock, count, duration } from "../lib/format.js";
-import { STATES, causeInWords, clean } from "../model/calls.js";
+import { STATES, causeInWords } from "../model/calls.js";
+import { clean } from "../model/model.js";
 
 const WORDS = { ringing: "Ringing", answered: "Answered", bridged: "Bridged", held: "Held", parked: "Parked", ended: "Ended" };
 
@@ -46,23 +48,19 @@ export const view = {
 		const everybody = account.id === "*";
 		const owner = (row) => names.get(row.account) ?? (row.accountName || row.account.slice(0, 8) || "–");
 
-		const number = (test, title, extra) => {
-			const value = h("span", { class: "big", dataset: { test } }, "0"), below = h("div", { class: "below" }), chart = h("div", { class: "chart" });
-			return { value, below, chart, node: h("section", { class: `counter ${extra ?? ""}`, "aria-label": title }, h("h2", {}, title), value, below, chart) };
-		};
-		const active = number("count-active", "In progress"), longest = number("count-longest", "Waiting longest"),
-			answered = number("count-answered", "Answered, last hour", "good"), missed = number("count-missed", "Missed, last hour", "bad");
+		const active = counter("count-active", "In progress"), longest = counter("count-longest", "Waiting longest"),
+			answered = counter("count-answered", "Answered, last hour", "good"), missed = counter("count-missed", "Missed, last hour", "bad");
 		const states = Object.fromEntries(STATES.slice(0, 5).map((state) => {
 			const value = h("b", {}, "0");
 			const pick = () => { filter.value = filter.value === state ? "" : state; update(); };
-			return [state, { value, node: h("button", { type: "button", class: `chip ${state}`, on: { click: pick } }, mark(state), WORDS[state], value) }];
+			return [state, { value, node: h("button", { class: `chip ${state}`, on: { click: pick } }, mark(state), WORDS[state], value) }];
 		}));
 
-		const search = h("input", { type: "search", placeholder: "Name, number, user, Call-ID  ( / )", "aria-label": "Filter calls by text", dataset: { test: "call-search" }, on: { input: () => update() } });
-		const filter = h("select", { "aria-label": "Filter calls by state", dataset: { test: "call-state" }, on: { change: () => update() } },
+		const search = searchField("Name, number, user, Call-ID", () => update(), "call-search");
+		const filter = h("select", { label: "Filter calls by state", test: "call-state", on: { change: () => update() } },
 			h("option", { value: "" }, "All states"), STATES.map((state) => h("option", { value: state }, WORDS[state])));
 		const seen = h("span", { class: "muted small shown" });
-		const bell = h("button", { type: "button", "aria-pressed": String(alerts.on), title: "Notifications, and the number of calls in the tab's title", on: { click: async () => {
+		const bell = h("button", { "aria-pressed": String(alerts.on), title: "Notifications, and the number of calls in the tab's title", on: { click: async () => {
 			const words = await alerts.toggle();
 			bell.setAttribute("aria-pressed", String(alerts.on));
 			say(words);
@@ -76,20 +74,20 @@ export const view = {
 			empty,
 			columns: [
 				{ key: "state", title: "State", width: "152px", sort: (a, b) => STATES.indexOf(a.state) - STATES.indexOf(b.state) || a.stateSince - b.stateSince, cell: chip },
-				{ key: "caller", title: "Caller", width: "2.400fr", sort: text((row) => label(row.caller)), cell: (row) => party(row.caller) },
-				{ key: "callee", title: "Callee", width: "2.400fr", sort: text((row) => label(row.callee)), cell: (row) => party(row.callee) },
-				{ key: "direction", title: "Direction", width: "124px", class: "wide", sort: text((row) => row.direction), cell: (row) => ({ inbound: "→ inbound", outbound: "← outbound" })[row.direction] ?? "–" },
-				{ key: "user", title: "User", width: "1.200fr", class: "wide", sort: text((row) => row.user), cell: (row) => h("bdi", { class: "muted" }, row.user || "–") },
-				everybody && { key: "account", title: "Account", width: "1.300fr", class: "medium", sort: text(owner), cell: (row) => h("bdi", {}, owner(row)) },
-				{ key: "note", title: "Note", width: "1.500fr", class: "medium", cell: note },
+				{ key: "caller", title: "Caller", width: "2.4fr", sort: text((row) => label(row.caller)), cell: (row) => party(row.caller) },
+				{ key: "callee", title: "Callee", width: "2.4fr", sort: text((row) => label(row.callee)), cell: (row) => party(row.callee) },
+				{ key: "direction", title: "Direction", width: "124px", class: "wide", sort: text((row) => row.direction), cell: (row) => ({ inbound: "→ inbound", outbound: "← outbound", internal: "↔ internal" })[row.direction] ?? "–" },
+				{ key: "user", title: "User", width: "1.2fr", class: "wide", sort: text((row) => row.user), cell: (row) => h("bdi", { class: "muted" }, row.user || "–") },
+				everybody && { key: "account", title: "Account", width: "1.3fr", class: "medium", sort: text(owner), cell: (row) => h("bdi", {}, owner(row)) },
+				{ key: "note", title: "Note", width: "1.5fr", class: "medium", cell: note },
 				{ key: "time", title: "Time", width: "92px", class: "number", live: true, sort: (a, b) => b.since - a.since, cell: timer },
 			].filter(Boolean),
 		});
 
-		const detail = h("aside", { class: "detail panel", hidden: true, "aria-label": "The call", dataset: { test: "call-detail" } });
-		const node = h("section", { class: "calls", "aria-label": "Calls" },
+		const detail = h("aside", { class: "detail panel", hidden: true, label: "The call", test: "call-detail" });
+		const node = h("section", { class: "calls", label: "Calls" },
 			h("div", { class: "counters" }, active.node, longest.node, answered.node, missed.node),
-			h("div", { class: "bar" }, search, filter, h("div", { class: "legend", role: "group", "aria-label": "Calls by state" }, Object.values(states).map((one) => one.node)), seen, bell),
+			h("div", { class: "bar" }, search, filter, h("div", { class: "legend", role: "group", label: "Calls by state" }, Object.values(states).map((one) => one.node)), seen, bell),
 			h("div", { class: "board" }, table.node, detail));
 
 		function note(row) {
@@ -105,7 +103,7 @@ export const view = {
 		}
 
 		function empty() {
-			if (model.rows().length) return blank("No call is like this", "Esc clears the filter.", h("p", { class: "actions" }, h("button", { type: "button", on: { click: clear } }, "Show all calls")));
+			if (model.rows().length) return blank("No call is like this", "Esc clears the filter.", h("p", { class: "actions" }, h("button", { on: { click: clear } }, "Show all calls")));
 			if (gateway.state.name !== "connected") return blank("Not connected", "Calls appear here as soon as the gateway is there.");
 			return blank("No calls right now", everybody ? "The next call of any account appears here." : "The next call of this account appears here.",
 				h("p", {}, config.demo ? `The simulation makes calls: wait a few seconds${everybody ? "" : ", or watch another account"}.` : ["Call somebody, or start the gateway with ", h("code", {}, "--demo"), " for simulated calls. A call that is already going on appears with its next event."]));
@@ -186,12 +184,12 @@ export const view = {
 			Object.assign(open, { row, id: row.id, key, timer: h("span", { class: "big" }, duration((row.endedAt ?? now) - row.since)) });
 			const top = detail.scrollTop, focused = detail.contains(document.activeElement);
 			fill(detail,
-				h("div", { class: "title" }, chip(row), open.timer, h("button", { type: "button", class: "quiet", "aria-label": "Close", on: { click: hide } }, "✕")),
-				h("div", { class: "parties" }, party(row.caller), h("span", { class: "muted", "aria-label": "calls" }, "→"), party(row.callee)),
+				h("div", { class: "title" }, chip(row), open.timer, closer(hide)),
+				h("div", { class: "parties" }, party(row.caller), h("span", { class: "muted", label: "calls" }, "→"), party(row.callee)),
 				row.cause && h("p", {}, row.cause),
 				row.mid && h("p", { class: "muted small" }, "First seen in the middle of its life: what was before is not known."),
 				row.stale && h("p", { class: "small" }, h("span", { class: "doubt" }, "unsure"), " The connection was away; it may have ended."),
-				(row.stale || row.mid) && row.state !== "ended" && h("p", {}, h("button", { type: "button", class: "small", dataset: { test: "call-remove" }, on: { click: () => { model.remove(row.id); hide(); } } }, "Remove from the board")),
+				(row.stale || row.mid) && row.state !== "ended" && h("p", {}, h("button", { class: "small", test: "call-remove", on: { click: () => { model.remove(row.id); hide(); } } }, "Remove from the board")),
 				row.legs.map((leg, index) => facts(leg, row, index)),
 				h("h3", {}, "Last events"),
 				events.length ? events.map(({ name, at, data }) => {
@@ -199,7 +197,7 @@ export const view = {
 					return h("details", { dataset: { at: id }, open: expanded.has(id) || null }, h("summary", {}, h("span", { class: "mono" }, name), h("time", { class: "muted" }, clock(at))), h("pre", { tabindex: 0 }, JSON.stringify(data, null, 1).slice(0, 20_000)));
 				}) : h("p", { class: "muted" }, "None is kept any more."));
 			detail.scrollTop = top;
-			if (focused) detail.querySelector("[aria-label=Close]").focus({ preventScroll: true });
+			if (focused) detail.querySelector(".quiet").focus({ preventScroll: true });
 		}
 
 		function facts(leg, row, index) {

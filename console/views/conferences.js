@@ -1,8 +1,9 @@
 // Conferences: a card each, with everybody in it.
 
-import { blank, h, fill } from "../lib/dom.js";
+import { h, fill } from "../lib/dom.js";
 import { count, duration, short } from "../lib/format.js";
 import { later } from "../lib/later.js";
+import { blank, searchField } from "../lib/parts.js";
 import { Conferences } from "../model/conferences.js";
 
 const WORDS = { talking: "talking", muted: "muted", deaf: "does not hear", quiet: "listening" };
@@ -13,17 +14,17 @@ export const view = {
 	key: "conferences", title: "Conferences", shortcut: "o",
 	open({ models: { conferences: model }, me, account, names, gateway, feed, watched, config }) {
 		let wanted = "";
-		const search = h("input", { type: "search", placeholder: "Conference, name, number  ( / )", "aria-label": "Filter conferences", on: { input: () => { wanted = search.value.trim().toLowerCase(); update(); } } });
+		const search = searchField("Conference, name, number", () => { wanted = search.value.trim().toLowerCase(); update(); });
 		const cards = h("div", { class: "cards" });
-		const id = h("input", { required: true, placeholder: "id of a conference", "aria-label": "Id of a conference to watch", dataset: { test: "conference-id" } });
+		const id = h("input", { required: true, placeholder: "id of a conference", label: "Id of a conference to watch", test: "conference-id" });
 		const trouble = h("span", { class: "error", role: "alert" });
 		const byId = me.superduper ? null : h("form", { class: "bar", on: { submit: (event) => {
 			event.preventDefault();
 			const binding = `conference.event.${id.value.trim()}.*`;
 			trouble.textContent = "";
 			feed("conferences", binding).then(() => { id.value = ""; update(); }, (error) => { trouble.textContent = error.message; });
-		} } }, id, h("button", {}, "Watch"), h("span", { class: "muted small" }, "The gateway shows all conferences to super-duper admins only. Others name the ones to watch."), trouble);
-		const node = h("section", { class: "conferences", "aria-label": "Conferences" }, h("div", { class: "bar" }, search), byId, cards);
+		} } }, id, h("button", { type: "submit" }, "Watch"), h("span", { class: "muted small" }, "The gateway shows all conferences to super-duper admins only. Others name the ones to watch."), trouble);
+		const node = h("section", { class: "conferences", label: "Conferences" }, h("div", { class: "bar" }, search), byId, cards);
 
 		function card(room) {
 			const members = [...room.members.values()];

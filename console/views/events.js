@@ -1,10 +1,11 @@
 // The inspector: any bindings, and every event as it comes.
 
-import { blank, h, fill } from "../lib/dom.js";
+import { h, fill } from "../lib/dom.js";
 import { count } from "../lib/format.js";
 import { later } from "../lib/later.js";
+import { blank, closer, searchField } from "../lib/parts.js";
 import { Table } from "../lib/table.js";
-import { clean } from "../model/calls.js";
+import { clean } from "../model/model.js";
 
 const KEPT = 2000, WINDOW = 10_000, LONG = 400, MOST = 200;
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3 });
@@ -22,31 +23,31 @@ export const view = {
 	open({ rest, gateway, account, say }) {
 		let open = true, rows = [], serial = 0, gone = 0, held = null, chosen = null, language = "wscat";
 		const bindings = new Map(), catalogue = new Map();
-		const binding = h("input", { value: "call.*.*", list: "catalogue", required: true, spellcheck: "false", autocomplete: "off", class: "mono", "aria-label": "Binding", placeholder: "call.CHANNEL_CREATE.*", dataset: { test: "event-binding" }, on: { input: () => explain() } });
+		const binding = h("input", { value: "call.*.*", list: "catalogue", required: true, spellcheck: "false", autocomplete: "off", class: "mono", label: "Binding", placeholder: "call.CHANNEL_CREATE.*", test: "event-binding", on: { input: () => explain() } });
 		const list = h("datalist", { id: "catalogue" }), meaning = h("p", { class: "muted small" }), trouble = h("p", { class: "error", role: "alert" });
-		const active = h("ul", { class: "plain bindings", "aria-label": "Subscribed" });
-		const frame = h("pre", { tabindex: 0, "aria-label": "The subscribe frame", dataset: { test: "event-frame" } }), example = h("pre", { tabindex: 0, "aria-label": "Example", dataset: { test: "event-example" } });
-		const tongue = h("select", { "aria-label": "Language of the example", on: { change: () => { language = tongue.value; explain(); } } }, Object.keys(EXAMPLES).map((name) => h("option", {}, name)));
-		const pause = h("button", { type: "button", "aria-pressed": "false", dataset: { test: "event-pause" }, on: { click: toggle } }, "Pause");
-		const search = h("input", { type: "search", placeholder: "Anywhere in an event  ( / )", "aria-label": "Search events", dataset: { test: "event-search" }, on: { input: () => draw() } });
+		const active = h("ul", { class: "plain bindings", label: "Subscribed" });
+		const frame = h("pre", { tabindex: 0, label: "The subscribe frame", test: "event-frame" }), example = h("pre", { tabindex: 0, label: "Example", test: "event-example" });
+		const tongue = h("select", { label: "Language of the example", on: { change: () => { language = tongue.value; explain(); } } }, Object.keys(EXAMPLES).map((name) => h("option", {}, name)));
+		const pause = h("button", { "aria-pressed": "false", test: "event-pause", on: { click: toggle } }, "Pause");
+		const search = searchField("Anywhere in an event", () => draw(), "event-search");
 		const sum = h("span", { class: "muted small shown", role: "status" });
-		const detail = h("aside", { class: "detail panel", hidden: true, "aria-label": "The event" });
+		const detail = h("aside", { class: "detail panel", hidden: true, label: "The event" });
 		const table = new Table({
 			label: "Events, the newest first", rowHeight: 34, key: (row) => row.serial, version: () => 0, rowData: () => ({ test: "event-row" }), onOpen: inspect, empty,
 			columns: [
-				{ key: "time", title: "Time", width: "128px", cell: (row) => h("span", { class: "mono" }, clock.format(row.at)) },
-				{ key: "name", title: "Event", width: "1.200fr", cell: (row) => h("bdi", { class: "who" }, row.name) },
-				{ key: "about", title: "About", width: "2.500fr", class: "medium", cell: (row) => h("bdi", {}, row.about) },
-				{ key: "key", title: "Routing key", width: "2.500fr", class: "wide", cell: (row) => h("bdi", { class: "mono muted" }, row.key) },
+				{ key: "time", title: "Time", width: "150px", cell: (row) => h("span", { class: "mono" }, clock.format(row.at)) },
+				{ key: "name", title: "Event", width: "1.2fr", cell: (row) => h("bdi", { class: "who" }, row.name) },
+				{ key: "about", title: "About", width: "2.5fr", class: "medium", cell: (row) => h("bdi", {}, row.about) },
+				{ key: "key", title: "Routing key", width: "2.5fr", class: "wide", cell: (row) => h("bdi", { class: "mono muted" }, row.key) },
 			],
 		});
-		const choose = h("form", { class: "panel choose", "aria-label": "Subscribe", on: { submit: subscribe } },
+		const choose = h("form", { class: "panel choose", label: "Subscribe", on: { submit: subscribe } },
 			h("label", {}, h("span", { class: "small muted" }, "Binding; put an id in place of a * to narrow it"), binding), list, meaning,
-			h("p", { class: "actions" }, h("button", { class: "primary", dataset: { test: "event-subscribe" } }, "Subscribe")), trouble, active,
+			h("p", { class: "actions" }, h("button", { type: "submit", class: "primary", test: "event-subscribe" }, "Subscribe")), trouble, active,
 			h("details", { open: true }, h("summary", {}, "From a program of your own"), h("div", { class: "title" }, h("h3", {}, "The frame"), copier(frame)), frame, h("div", { class: "title" }, tongue, copier(example)), example,
 				h("p", { class: "small muted" }, "A token: ", h("code", {}, "blackhole token --account NAME"), ", or PUT /v2/user_auth.")));
-		const node = h("section", { class: "events", "aria-label": "Events" }, choose,
-			h("div", { class: "stream" }, h("div", { class: "bar" }, search, pause, h("button", { type: "button", on: { click: clear } }, "Clear"), sum), h("div", { class: "board" }, table.node, detail)));
+		const node = h("section", { class: "events", label: "Events" }, choose,
+			h("div", { class: "stream" }, h("div", { class: "bar" }, search, pause, h("button", { on: { click: clear } }, "Clear"), sum), h("div", { class: "board" }, table.node, detail)));
 
 		async function load() {
 			try {
@@ -72,7 +73,7 @@ export const view = {
 		}
 
 		function copier(source) {
-			return h("button", { type: "button", class: "small", on: { click: () => navigator.clipboard?.writeText(source.textContent).then(() => say("Copied"), () => select(source)) ?? select(source) } }, "Copy");
+			return h("button", { class: "small", on: { click: () => navigator.clipboard?.writeText(source.textContent).then(() => say("Copied"), () => select(source)) ?? select(source) } }, "Copy");
 		}
 
 		/** Where a page may not write to the clipboard, the text is at least marked. */
@@ -97,7 +98,7 @@ export const view = {
 		}
 
 		function listed() {
-			fill(active, [...bindings].map(([wanted, one]) => h("li", {}, h("bdi", { class: "mono" }, wanted), one.rate, h("button", { type: "button", class: "small quiet", "aria-label": `Unsubscribe ${wanted}`, on: { click: () => {
+			fill(active, [...bindings].map(([wanted, one]) => h("li", {}, h("bdi", { class: "mono" }, wanted), one.rate, h("button", { class: "small quiet", label: `Unsubscribe ${wanted}`, on: { click: () => {
 				one.subscription.close();
 				bindings.delete(wanted);
 				listed();
@@ -157,7 +158,7 @@ export const view = {
 			chosen = row;
 			detail.hidden = false;
 			node.classList.add("split");
-			fill(detail, h("div", { class: "title" }, h("h3", {}, h("bdi", {}, row.name)), h("button", { type: "button", class: "quiet", "aria-label": "Close the panel", on: { click: hide } }, "✕")), h("div", { class: "json mono" }, json(row.frame, 0)));
+			fill(detail, h("div", { class: "title" }, h("h3", {}, h("bdi", {}, row.name)), closer(hide)), h("div", { class: "json mono" }, json(row.frame, 0)));
 			detail.querySelector("button").focus({ preventScroll: true });
 		}
 
@@ -184,9 +185,9 @@ export const view = {
 				return h("details", { open: depth < 2, on: { toggle: make } }, h("summary", {}, `${left} ${count(entries.length)} ${right}`), inner);
 			}
 			const text = JSON.stringify(value) ?? "";
-			if (text.length <= LONG) return h("bdi", { class: typeof value === "string" ? "good" : "held" }, text);
+			if (text.length <= LONG) return h("bdi", { class: typeof value === "string" ? "good" : "plainly" }, text);
 			const whole = h("bdi", { class: "good" }, `${text.slice(0, LONG)}…`);
-			return [whole, h("button", { type: "button", class: "small", on: { click: (event) => { whole.textContent = text; event.target.remove(); } } }, `show all ${count(text.length)}`)];
+			return [whole, h("button", { class: "small", on: { click: (event) => { whole.textContent = text; event.target.remove(); } } }, `show all ${count(text.length)}`)];
 		}
 
 		const update = later(draw, 120);

@@ -1,15 +1,16 @@
 // Faxes, and how far they are.
 
-import { blank, fill, h } from "../lib/dom.js";
+import { fill, h } from "../lib/dom.js";
 import { clock } from "../lib/format.js";
 import { later } from "../lib/later.js";
+import { blank, searchField } from "../lib/parts.js";
 import { Table } from "../lib/table.js";
 
 /** Faxes as they are sent and received. */
 export const view = {
 	key: "faxes", title: "Faxes", shortcut: "f",
 	open({ models: { faxes: model }, account, names, gateway, config }) {
-		const search = h("input", { type: "search", placeholder: "Number, name, state  ( / )", "aria-label": "Filter faxes", on: { input: () => draw() } });
+		const search = searchField("Number, name, state", () => draw());
 		const text = (value) => (a, b) => value(a).localeCompare(value(b));
 		const owner = (fax) => names.get(fax.account) ?? fax.account.slice(0, 8);
 		const table = new Table({
@@ -21,17 +22,17 @@ export const view = {
 			columns: [
 				{ key: "direction", title: "Direction", width: "120px", class: "medium", sort: text((fax) => fax.direction), cell: (fax) => ({ incoming: "→ incoming", outgoing: "← outgoing" })[fax.direction] ?? "–" },
 				{ key: "remote", title: "Other side", width: "2fr", sort: text((fax) => fax.name + fax.remote), cell: (fax) => h("span", { class: "party" }, h("bdi", { class: "who" }, fax.name || fax.remote || "unknown"), fax.name && h("bdi", { class: "num" }, fax.remote)) },
-				account.id === "*" && { key: "account", title: "Account", width: "1.200fr", class: "wide", sort: text(owner), cell: (fax) => h("bdi", {}, owner(fax)) },
-				{ key: "pages", title: "Pages", width: "1.300fr", sort: (a, b) => a.pages - b.pages, cell: pages },
+				account.id === "*" && { key: "account", title: "Account", width: "1.2fr", class: "wide", sort: text(owner), cell: (fax) => h("bdi", {}, owner(fax)) },
+				{ key: "pages", title: "Pages", width: "1.3fr", sort: (a, b) => a.pages - b.pages, cell: pages },
 				{ key: "status", title: "Status", width: "2fr", class: "medium", sort: text((fax) => fax.status), cell: status },
 				{ key: "time", title: "Last heard", width: "112px", class: "number", sort: (a, b) => a.last - b.last, cell: (fax) => clock(fax.last) },
 			].filter(Boolean),
 		});
-		const node = h("section", { class: "faxes", "aria-label": "Faxes" }, h("div", { class: "bar" }, search), table.node);
+		const node = h("section", { class: "faxes", label: "Faxes" }, h("div", { class: "bar" }, search), table.node);
 
 		function pages(fax) {
 			const words = fax.total ? `${fax.pages} of ${fax.total}` : String(fax.pages);
-			return h("span", { class: "pages" }, fax.total && h("progress", { max: fax.total, value: fax.pages, "aria-label": `${words} pages` }), words);
+			return h("span", { class: "pages" }, fax.total && h("progress", { max: fax.total, value: fax.pages, label: `${words} pages` }), words);
 		}
 
 		function status(fax) {

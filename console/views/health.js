@@ -1,8 +1,9 @@
 // How the gateway is.
 
-import { facts, h, fill } from "../lib/dom.js";
+import { h, fill } from "../lib/dom.js";
 import { bars } from "../lib/chart.js";
 import { ago, bytes, clock, count } from "../lib/format.js";
+import { counter, facts } from "../lib/parts.js";
 import { by, parse, quantile, total } from "../gateway/metrics.js";
 
 const EVERY = 2000, KEPT = 150, P = "blackhole_";
@@ -22,17 +23,14 @@ export const view = {
 	open() {
 		let before = null, at = 0, timer = 0, open = true, failed = 0;
 		const history = { in: [], out: [] };
-		const place = (test, title, extra) => {
-			const big = h("span", { class: "big", dataset: { test } }, "–"), below = h("div", { class: "below" }), chart = h("div", { class: "chart" });
-			return { big, below, chart, node: h("section", { class: `counter ${extra ?? ""}`, "aria-label": title }, h("h2", {}, title), big, below, chart) };
-		};
-		const incoming = place("health-in", "Events in, a second"), outgoing = place("health-out", "Events out, a second", "good"), sockets = place("health-sockets", "Open sockets"), latency = place("health-latency", "Latency, half below");
-		const broker = h("section", { class: "panel facts", "aria-label": "Event source", dataset: { test: "health-broker", state: "unknown" } }, h("p", { class: "muted" }, "Looking …"));
-		const more = h("section", { class: "panel facts", "aria-label": "In numbers" }), drops = h("section", { class: "panel facts", "aria-label": "Drops and refusals", dataset: { test: "health-drops" } });
+		const incoming = counter("health-in", "Events in, a second"), outgoing = counter("health-out", "Events out, a second", "good"), sockets = counter("health-sockets", "Open sockets"), latency = counter("health-latency", "Latency, half below");
+		const broker = h("section", { class: "panel facts", label: "Event source", dataset: { test: "health-broker", state: "unknown" } }, h("p", { class: "muted" }, "Looking …"));
+		const more = h("section", { class: "panel facts", label: "In numbers" }), drops = h("section", { class: "panel facts", label: "Drops and refusals", test: "health-drops" });
 		const notice = h("p", { class: "error", role: "alert", hidden: true });
-		const node = h("section", { class: "health", "aria-label": "Health" }, notice, h("div", { class: "counters" }, incoming.node, outgoing.node, sockets.node, latency.node), h("div", { class: "columns" }, broker, more, drops));
+		const node = h("section", { class: "health", label: "Health" }, notice, h("div", { class: "counters" }, incoming.node, outgoing.node, sockets.node, latency.node), h("div", { class: "columns" }, broker, more, drops));
 
 		async function look() {
+			const first = !before;
 			try {
 				const [metrics, ready] = await Promise.all([fetch("/metrics", { cache: "no-store" }), fetch("/readyz", { cache: "no-store" })]);
 				if (!metrics.ok) throw new Error(`/metrics answers ${metrics.status}`);
@@ -48,14 +46,14 @@ export const view = {
 			node.classList.toggle("stale", failed > 0);
 			notice.hidden = !failed;
 			if (failed) notice.textContent = `The gateway has not answered since ${clock(failed)}: these are the last numbers. Is it running?`;
-			timer = setTimeout(look, EVERY);
+			timer = setTimeout(look, first ? 600 : EVERY);
 		}
 
 		function show(now, state, time) {
 			const since = (name) => (before ? Math.max(0, total(now, P + name) - total(before, P + name)) / ((time - at) / 1000) : null);
 			const flow = { in: since("events_received_total"), out: since("deliveries_total") };
 			for (const [key, target, words] of [["in", incoming, "Events in"], ["out", outgoing, "Events out"]]) {
-				target.big.textContent = rate(flow[key]);
+				target.value.textContent = rate(flow[key]);
 				if (flow[key] === null) continue;
 				history[key] = [...history[key], flow[key]].slice(-KEPT);
 				fill(target.chart, bars([...Array(KEPT - history[key].length).fill(0), ...history[key]], { label: `${words} a second in the last five minutes: at most ${rate(Math.max(...history[key]))}`, width: 300, height: 40 }));
@@ -63,11 +61,11 @@ export const view = {
 			incoming.below.textContent = `${count(total(now, `${P}events_received_total`))} since the start; ${rate(since("events_matched_total"))} a second wanted`;
 			outgoing.below.textContent = `${count(total(now, `${P}deliveries_total`))} since the start`;
 			const transports = [...by(now, `${P}sockets`, "transport")];
-			sockets.big.textContent = count(total(now, `${P}sockets`));
+			sockets.value.textContent = count(total(now, `${P}sockets`));
 			sockets.below.textContent = transports.map(([name, n]) => `${count(n)} ${name}`).join(", ");
 			const part = (p) => before && quantile(before, now, `${P}delivery_latency_seconds`, p);
 			const ms = (seconds) => (seconds === null ? "–" : `${(seconds * 1000).toFixed(seconds < 0.01 ? 1 : 0)} ms`);
-			latency.big.textContent = ms(part(0.5));
+			latency.value.textContent = ms(part(0.5));
 			latency.below.textContent = `99 % below ${ms(part(0.99))}`;
 			source(state, time);
 			const value = (name) => total(now, P + name);

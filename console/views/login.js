@@ -11,10 +11,10 @@ export function loginForm({ title, note, account = "", config, cancel, done }) {
 		const input = h("input", { required: true, autocapitalize: "none", spellcheck: "false", ...props });
 		return { input, node: h("label", {}, h("span", {}, label), input) };
 	};
-	const user = field("User", { name: "username", autocomplete: "username", dataset: { test: "login-user" } });
-	const password = field("Password", { name: "password", type: "password", autocomplete: "current-password", dataset: { test: "login-password" } });
-	const name = field("Account name", { name: "account", autocomplete: "organization", value: account, dataset: { test: "login-account" } });
-	const error = h("p", { class: "error", role: "alert", hidden: true, dataset: { test: "login-error" } });
+	const user = field("User", { name: "username", autocomplete: "username", test: "login-user" });
+	const password = field("Password", { name: "password", type: "password", autocomplete: "current-password", test: "login-password" });
+	const name = field("Account name", { name: "account", autocomplete: "organization", value: account, test: "login-account" });
+	const error = h("p", { class: "error", role: "alert", hidden: true, test: "login-error" });
 	const button = h("button", { class: "primary", type: "submit" }, "Log in");
 
 	async function submit(event) {
@@ -35,10 +35,10 @@ export function loginForm({ title, note, account = "", config, cancel, done }) {
 		}
 	}
 
-	return h("form", { class: "panel card login", method: "dialog", dataset: { test: "login-form" }, on: { submit } },
+	return h("form", { class: "panel card login", method: "dialog", test: "login-form", on: { submit } },
 		h("div", { class: "title" }, brand(44), h("h1", {}, title)),
 		note && h("p", { class: "muted" }, note),
 		user.node, password.node, name.node, error,
-		h("p", { class: "actions" }, button, cancel && h("button", { type: "button", on: { click: cancel } }, "Cancel")),
+		h("p", { class: "actions" }, button, cancel && h("button", { on: { click: cancel } }, "Cancel")),
 		config && h("p", { class: "muted small" }, `blackhole ${config.version} on ${config.node}. The first start printed the password of admin, and a link that logs in without it.`));
 }

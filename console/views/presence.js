@@ -1,13 +1,16 @@
 // Lamps of the account's people.
 
-import { blank, h, fill } from "../lib/dom.js";
+import { h, fill } from "../lib/dom.js";
 import { ago, count } from "../lib/format.js";
 import { later } from "../lib/later.js";
-import { clean } from "../model/calls.js";
+import { blank, searchField } from "../lib/parts.js";
+import { clean } from "../model/model.js";
 
 const WORDS = { idle: "free", ringing: "ringing", busy: "on the phone", unknown: "not heard of yet" };
 /** Accounts whose users are asked for when all are watched. */
 const MOST = 20;
+/** Until the users are asked for again. */
+const AGAIN = 30_000;
 /** Lamps in the document. */
 const SHOWN = 600;
 
@@ -15,13 +18,14 @@ const SHOWN = 600;
 export const view = {
 	key: "presence", title: "Presence", shortcut: "p",
 	open({ models: { presence: model }, account, accounts, rest, gateway }) {
-		let open = true, loading = true, people = new Map(), trouble = "";
-		const search = h("input", { type: "search", placeholder: "Name, extension  ( / )", "aria-label": "Filter lamps", on: { input: () => update() } });
-		const state = h("select", { "aria-label": "Filter lamps by state", on: { change: () => update() } }, h("option", { value: "" }, "All"), Object.entries(WORDS).map(([value, words]) => h("option", { value }, words)));
+		let open = true, timer = 0, loading = true, people = new Map(), trouble = "";
+		const search = searchField("Name, extension", () => update());
+		const state = h("select", { label: "Filter lamps by state", on: { change: () => update() } }, h("option", { value: "" }, "All"), Object.entries(WORDS).map(([value, words]) => h("option", { value }, words)));
 		const sum = h("span", { class: "muted small shown" }), lamps = h("ul", { class: "lamps" }), under = h("div", {});
-		const node = h("section", { class: "presence", "aria-label": "Presence" }, h("div", { class: "bar" }, search, state, sum), lamps, under);
+		const node = h("section", { class: "presence", label: "Presence" }, h("div", { class: "bar" }, search, state, sum), lamps, under);
 
 		async function load() {
+			trouble = "";
 			const all = account.id === "*" ? accounts.slice(0, MOST) : [account];
 			for (const { id, realm } of all) {
 				try {
@@ -38,6 +42,7 @@ export const view = {
 			}
 			loading = false;
 			update();
+			timer = setTimeout(load, AGAIN);
 		}
 
 		function lamp({ id, state, since, waiting, stale }, now) {
@@ -79,6 +84,7 @@ export const view = {
 			refresh: update,
 			close() {
 				open = false;
+				clearTimeout(timer);
 				model.onchange.delete(update);
 				update.stop();
 			},

@@ -19,27 +19,27 @@ export class Shell {
 
 	constructor({ views, accounts, me, config, ...actions }) {
 		this.actions = actions;
-		this.links = new Map(views.map((view, index) => [view.key, h("a", { href: `#${view.key}`, title: `${index + 1}, or g ${view.shortcut}`, dataset: { test: `nav-${view.key}` } }, view.title)]));
-		this.select = h("select", { "aria-label": "Account", title: "The account that is watched", dataset: { test: "account-switch" }, on: { change: () => actions.watch(this.select.value) } },
+		this.links = new Map(views.map((view, index) => [view.key, h("a", { href: `#${view.key}`, title: `${index + 1}, or g ${view.shortcut}`, test: `nav-${view.key}` }, view.title)]));
+		this.select = h("select", { label: "Account", title: "The account that is watched", test: "account-switch", on: { change: () => actions.watch(this.select.value) } },
 			accounts.map((account) => h("option", { value: account.id }, "\u2003".repeat(account.depth ?? 0) + clip(account.name))));
 		this.light = h("span", { class: "light", "aria-hidden": "true" });
 		this.words = h("span", {});
-		this.act = h("button", { type: "button", class: "primary small", hidden: true, on: { click: () => (this.#state.name === "expired" ? actions.again() : actions.retry()) } });
-		this.bad = h("span", { class: "badframes", hidden: true, dataset: { test: "bad-frames" } });
+		this.act = h("button", { class: "primary small", hidden: true, on: { click: () => (this.#state.name === "expired" ? actions.again() : actions.retry()) } });
+		this.bad = h("span", { class: "badframes", hidden: true, test: "bad-frames" });
 		this.state = h("span", { class: "pill", dataset: { test: "connection", state: "connecting" } }, this.light, this.words);
-		this.notice = h("div", { class: "notice", hidden: true, role: "status", dataset: { test: "stale-notice" } });
+		this.notice = h("div", { class: "notice", hidden: true, role: "status", test: "stale-notice" });
 		this.live = h("div", { class: "toasts", role: "status", "aria-live": "polite" });
 		this.main = h("main", { id: "main", tabindex: -1 });
-		const theme = h("button", { type: "button", class: "quiet", "aria-label": "Dark or light", title: "Dark or light", on: { click: () => Shell.theme(true) } }, "◐");
+		const theme = h("button", { class: "quiet", label: "Dark or light", title: "Dark or light", on: { click: () => Shell.theme(true) } }, "◐");
 		/** The element to insert. */
 		this.node = h("div", { class: "shell" },
 			h("header", { class: "top" },
 				h("div", { class: "name" }, brand(), h("h1", {}, "blackhole"), config.demo && h("span", { class: "tag", title: "Simulated events" }, "demo")),
-				h("nav", { "aria-label": "Views" }, [...this.links.values()]),
+				h("nav", { label: "Views" }, [...this.links.values()]),
 				h("div", { class: "tools" },
 					this.bad, h("span", { class: "where" }, this.state, this.act), this.select, theme,
-					h("button", { type: "button", class: "quiet", "aria-label": "Keys and help", title: "Keys and help (?)", on: { click: actions.help } }, "?"),
-					h("button", { type: "button", class: "quiet leave", dataset: { test: "log-out" }, title: me.name ? `Logged in as ${me.name}` : "Logged in with a token", on: { click: actions.leave } }, "Log out"))),
+					h("button", { class: "quiet", label: "Keys and help", title: "Keys and help (?)", on: { click: actions.help } }, "?"),
+					h("button", { class: "quiet leave", test: "log-out", title: me.name ? `Logged in as ${me.name}` : "Logged in with a token", on: { click: actions.leave } }, "Log out"))),
 			this.notice, this.main, this.live);
 	}
 
@@ -101,7 +101,7 @@ export class Shell {
 	away(ms, since) {
 		this.notice.hidden = false;
 		fill(this.notice, h("span", {}, "Away for ", h("b", {}, ago(ms)), ". What happened meanwhile is unknown: what is marked ", h("span", { class: "doubt" }, "unsure"), " may have changed or ended."),
-			h("button", { type: "button", class: "small", on: { click: () => { this.notice.hidden = true; this.actions.trust(); } } }, "Dismiss"));
+			h("button", { class: "small", on: { click: () => { this.notice.hidden = true; this.actions.trust(); } } }, "Dismiss"));
 		this.notice.title = `since ${new Date(since).toLocaleTimeString()}`;
 	}
 
@@ -110,7 +110,7 @@ export class Shell {
 		const now = Date.now();
 		if (this.live.lastChild?.textContent === text && now - this.#last < 3000) return;
 		this.#last = now;
-		const toast = h("div", { class: `toast ${kind}`, dataset: { test: "toast" } }, text);
+		const toast = h("div", { class: `toast ${kind}`, test: "toast" }, text);
 		this.live.append(toast);
 		while (this.live.childElementCount > 3) this.live.firstChild.remove();
 		setTimeout(() => toast.remove(), 6000);

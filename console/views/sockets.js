@@ -1,9 +1,10 @@
 // Open sockets, on all nodes.
 
-import { blank, facts, h, fill } from "../lib/dom.js";
+import { h, fill } from "../lib/dom.js";
 import { ago, bytes, count, duration, short } from "../lib/format.js";
+import { blank, closer, facts, searchField } from "../lib/parts.js";
 import { Table } from "../lib/table.js";
-import { clean } from "../model/calls.js";
+import { clean } from "../model/model.js";
 
 /** Kazoo counts seconds from the year 0. */
 const EVERY = 5000, GREGORIAN = 62167219200;
@@ -16,7 +17,7 @@ export const view = {
 	open({ rest, me, account, names, gateway, say }) {
 		let open = true, timer = 0, rows = [], loaded = false, trouble = "", missing = [], asked = 0, chosen = null;
 		const everybody = account.id === "*", path = `accounts/${everybody ? me.account : account.id}/websockets`;
-		const search = h("input", { type: "search", placeholder: "Name, address, binding, id  ( / )", "aria-label": "Filter sockets", on: { input: () => draw() } });
+		const search = searchField("Name, address, binding, id", () => draw());
 		const sum = h("span", { class: "muted small shown", role: "status" }), notice = h("p", { class: "doubt", hidden: true });
 		const text = (value) => (a, b) => value(a).localeCompare(value(b));
 		const owner = (row) => names.get(row.account_id) ?? (short(row.account_id) || "not logged in");
@@ -25,18 +26,18 @@ export const view = {
 			rowData: (row) => ({ test: "socket-row", socket: row.websocket_session_id }), onOpen: inspect, empty,
 			columns: [
 				{ key: "name", title: "Name", width: "2fr", sort: text(title), cell: (row) => h("span", { class: "party" }, mine(row) && h("span", { class: "tag" }, "this page"), h("bdi", { class: "who" }, title(row))) },
-				{ key: "address", title: "Address", width: "1.300fr", sort: text((row) => row.source), cell: (row) => h("bdi", { class: "mono" }, row.source) },
-				everybody && { key: "account", title: "Account", width: "1.200fr", class: "medium", sort: text(owner), cell: (row) => h("bdi", {}, owner(row)) },
-				{ key: "node", title: "Node", width: "1.400fr", class: "wide", sort: text((row) => row.node), cell: (row) => h("bdi", { class: "muted" }, row.node || "–") },
+				{ key: "address", title: "Address", width: "1.3fr", class: "medium", sort: text((row) => row.source), cell: (row) => h("bdi", { class: "mono" }, row.source) },
+				everybody && { key: "account", title: "Account", width: "1.2fr", class: "medium", sort: text(owner), cell: (row) => h("bdi", {}, owner(row)) },
+				{ key: "node", title: "Node", width: "1.4fr", class: "wide", sort: text((row) => row.node), cell: (row) => h("bdi", { class: "muted" }, row.node || "–") },
 				{ key: "bindings", title: "Bindings", width: "92px", class: "number medium", sort: (a, b) => a.bindings.length - b.bindings.length, cell: (row) => count(row.bindings.length) },
 				{ key: "sent", title: "Sent", width: "92px", class: "number wide", sort: (a, b) => a.sent - b.sent, cell: (row) => count(row.sent) },
 				{ key: "waiting", title: "Waiting", width: "92px", class: "number medium", sort: (a, b) => a.waiting_bytes - b.waiting_bytes, cell: (row) => h("span", { class: row.waiting_bytes ? "doubt" : "muted" }, bytes(row.waiting_bytes)) },
 				{ key: "uptime", title: "Uptime", width: "92px", class: "number", live: true, sort: (a, b) => b.timestamp - a.timestamp, cell: (row, now) => duration(now - began(row)) },
-				me.admin && { key: "close", title: "", width: "84px", class: "number", cell: (row) => row.account_id && h("button", { type: "button", class: "small", dataset: { test: "socket-close" }, "aria-label": `Close ${title(row)}`, on: { click: () => ask(row) } }, "Close") },
+				me.admin && { key: "close", title: "", width: "84px", class: "number", cell: (row) => row.account_id && h("button", { class: "small", test: "socket-close", label: `Close ${title(row)}`, on: { click: () => ask(row) } }, "Close") },
 			].filter(Boolean),
 		});
-		const detail = h("aside", { class: "detail panel", hidden: true, "aria-label": "The socket" });
-		const node = h("section", { class: "sockets", "aria-label": "Sockets" }, h("div", { class: "bar" }, search, h("button", { type: "button", on: { click: () => look() } }, "Refresh"), sum), notice, h("div", { class: "board" }, table.node, detail));
+		const detail = h("aside", { class: "detail panel", hidden: true, label: "The socket" });
+		const node = h("section", { class: "sockets", label: "Sockets" }, h("div", { class: "bar" }, search, h("button", { on: { click: () => look() } }, "Refresh"), sum), notice, h("div", { class: "board" }, table.node, detail));
 
 		function title(row) { return clean(row.name) || short(row.websocket_session_id, 12); }
 		function mine(row) { return row.name === gateway.name; }
@@ -92,7 +93,7 @@ export const view = {
 			detail.hidden = false;
 			node.classList.add("split");
 			const here = rows.includes(row), list = [["Session", row.websocket_session_id], ["Address", row.source], ["To", clean(row.destination)], ["Node", row.node], ["Account", owner(row)], ["Account id", row.account_id], ["Sent", count(row.sent)], ["Waiting", bytes(row.waiting_bytes)]];
-			fill(detail, h("div", { class: "title" }, h("h3", {}, h("bdi", {}, title(row))), h("button", { type: "button", class: "quiet", "aria-label": "Close the panel", on: { click: hide } }, "✕")),
+			fill(detail, h("div", { class: "title" }, h("h3", {}, h("bdi", {}, title(row))), closer(hide)),
 				h("p", { class: here ? "muted" : "doubt" }, here ? `open for ${ago(Date.now() - began(row))}` : "closed meanwhile"),
 				facts(list),
 				h("h3", {}, `${count(row.bindings.length)} bindings`), h("ul", { class: "plain mono" }, row.bindings.slice(0, 500).map((binding) => h("li", {}, h("bdi", {}, clean(binding, 200))))));
@@ -108,9 +109,9 @@ export const view = {
 
 		function ask(row) {
 			const trouble = h("p", { class: "error", role: "alert" });
-			const dialog = h("dialog", { class: "panel", "aria-label": "Close a socket", on: { close: () => dialog.remove() } }, h("form", { method: "dialog", class: "card" }, h("h2", {}, "Close this socket?"),
+			const dialog = h("dialog", { class: "panel", label: "Close a socket", on: { close: () => dialog.remove() } }, h("form", { method: "dialog", class: "card" }, h("h2", {}, "Close this socket?"),
 				h("p", {}, h("bdi", {}, title(row)), " at ", h("bdi", { class: "mono" }, row.source), mine(row) ? ": it is this page's own; the page will come back." : ". Its client is told that an administrator closed it; most come back by themselves."), trouble,
-				h("p", { class: "actions" }, h("button", { type: "button", class: "primary", on: { click: async (event) => {
+				h("p", { class: "actions" }, h("button", { class: "primary", on: { click: async (event) => {
 					event.target.disabled = true;
 					try {
 						await rest.delete(`accounts/${row.account_id}/websockets/${row.websocket_session_id}`);
@@ -121,7 +122,7 @@ export const view = {
 						event.target.disabled = false;
 					}
 					look();
-				} } }, "Close socket"), h("button", {}, "Leave it"))));
+				} } }, "Close socket"), h("button", { type: "submit" }, "Leave it"))));
 			document.body.append(dialog);
 			dialog.showModal();
 		}

@@ -99,8 +99,13 @@ test("the counters tell what was answered and what was missed", async () => {
     },
     [active, answered, missed],
   );
-  assert.match(await view.text("count-longest"), /\d/);
-  await gateway.publish(channel("CHANNEL_DESTROY", acme, good, { "Hangup-Cause": "NORMAL_CLEARING" }));
+  const waits = callId("waits");
+  await gateway.publish(channel("CHANNEL_CREATE", acme, waits));
+  await view.one("count-longest").filter({ hasText: /\d/ }).waitFor();
+  await gateway.publish(
+    channel("CHANNEL_DESTROY", acme, good, { "Hangup-Cause": "NORMAL_CLEARING" }),
+    channel("CHANNEL_DESTROY", acme, waits, { "Hangup-Cause": "ORIGINATOR_CANCEL" }),
+  );
   await view.close();
 });
 
