@@ -10,21 +10,37 @@ import { clean } from "../model/model.js";
 const KEPT = 2000, WINDOW = 10_000, LONG = 400, MOST = 200;
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3 });
 
+/** What the catalogue's forms mean, by their shape. An operator's own ones stand for themselves. */
+const ABOUT = {
+	"call.·.{CALL_ID}": "Calls and parked calls", "conference.·.{CONFERENCE_ID}.{CALL_ID}": "One conference, everything", "conference.·.{EVENT}.{CONFERENCE_ID}.{CALL_ID}": "Conferences, one kind of event",
+	"conference.·.{CONFERENCE_ID}": "Commands to a conference", "fax.·.{FAX_ID}": "Faxes, page by page", "fax.·.{ACTION}": "Documents of faxes", "object.·.·": "Documents made, edited, deleted",
+	"presence.·.{ID}": "Lamps and waiting messages", "registration.·": "Phones that register",
+};
+
 /** Programs that do what the inspector does. The token is a placeholder. */
 const EXAMPLES = {
-	wscat: (url, frame) => `# TOKEN=$(blackhole token --account NAME)\nnpx wscat -c ${url} -w 86400 \\\n  -x '${frame.replace('"$TOKEN"', `"'"$TOKEN"'"`)}'`,
-	Python: (url, frame) => `# pip install websockets\nimport asyncio, json, os, websockets\n\nasync def main():\n    async with websockets.connect("${url}") as socket:\n        frame = json.loads('''${frame}''')\n        frame["auth_token"] = os.environ["TOKEN"]\n        await socket.send(json.dumps(frame))\n        async for message in socket:\n            print(json.loads(message))\n\nasyncio.run(main())`,
+	wscat: (url, frame) => `TOKEN=$(blackhole token --account NAME)\nnpx wscat -c ${url} -w 86400 \\\n  -x '${frame.replaceAll("'", "'\\''").replace("$TOKEN", `'"$TOKEN"'`)}'`,
+	Python: (url, frame) => `# pip install websockets\nimport asyncio, json, os, websockets\n\nframe = ${frame}\nframe["auth_token"] = os.environ["TOKEN"]\n\nasync def main():\n    async with websockets.connect("${url}") as socket:\n        await socket.send(json.dumps(frame))\n        async for message in socket:\n            print(json.loads(message))\n\nasyncio.run(main())`,
 	JavaScript: (url, frame) => `const socket = new WebSocket("${url}");\nconst frame = ${frame};\nframe.auth_token = TOKEN; // PUT /v2/user_auth gives one\nsocket.onopen = () => socket.send(JSON.stringify(frame));\nsocket.onmessage = ({ data }) => console.log(JSON.parse(data));`,
 };
+
+/** What an account's inspector keeps while another view is open. */
+const kept = new WeakMap();
+
+/** An id as routing keys have it: a dot would begin another word. */
+function word(id) {
+	return id === "*" || /%[0-9A-F]{2}/i.test(id) ? id : encodeURIComponent(id).replaceAll(".", "%2E");
+}
 
 /** What can be subscribed to, and what comes of it. */
 export const view = {
 	key: "events", title: "Events", shortcut: "e",
-	open({ rest, gateway, account, say }) {
-		let open = true, rows = [], serial = 0, gone = 0, held = null, chosen = null, language = "wscat";
-		const bindings = new Map(), catalogue = new Map();
-		const binding = h("input", { value: "call.*.*", list: "catalogue", required: true, spellcheck: "false", autocomplete: "off", class: "mono", label: "Binding", placeholder: "call.CHANNEL_CREATE.*", test: "event-binding", on: { input: () => explain() } });
-		const list = h("datalist", { id: "catalogue" }), meaning = h("p", { class: "muted small" }), trouble = h("p", { class: "error", role: "alert" });
+	open({ rest, gateway, account, models, say }) {
+		const store = kept.get(models) ?? { wanted: [], rows: [], serial: 0, gone: 0 };
+		let open = true, { rows, serial, gone } = store, held = null, chosen = null, language = "wscat";
+		const bindings = new Map(), forms = new Map();
+		const binding = h("input", { value: "call.*.*", required: true, spellcheck: "false", autocomplete: "off", class: "mono", placeholder: "call.CHANNEL_CREATE.*", test: "event-binding", on: { input: () => explain() } });
+		const what = h("select", { on: { change: pick } }), parts = h("div", {}), trouble = h("p", { class: "error", role: "alert" });
 		const active = h("ul", { class: "plain bindings", label: "Subscribed" });
 		const frame = h("pre", { tabindex: 0, label: "The subscribe frame", test: "event-frame" }), example = h("pre", { tabindex: 0, label: "Example", test: "event-example" });
 		const tongue = h("select", { label: "Language of the example", on: { change: () => { language = tongue.value; explain(); } } }, Object.keys(EXAMPLES).map((name) => h("option", {}, name)));
@@ -42,34 +58,53 @@ export const view = {
 			],
 		});
 		const choose = h("form", { class: "panel choose", label: "Subscribe", on: { submit: subscribe } },
-			h("label", {}, h("span", { class: "small muted" }, "Binding; put an id in place of a * to narrow it"), binding), list, meaning,
+			labelled("What", what), parts, labelled("Binding", binding),
 			h("p", { class: "actions" }, h("button", { type: "submit", class: "primary", test: "event-subscribe" }, "Subscribe")), trouble, active,
-			h("details", { open: true }, h("summary", {}, "From a program of your own"), h("div", { class: "title" }, h("h3", {}, "The frame"), copier(frame)), frame, h("div", { class: "title" }, tongue, copier(example)), example,
+			h("details", { open: innerWidth > 900 }, h("summary", {}, "From a program of your own"), h("div", { class: "title" }, h("h3", {}, "The frame"), copier(frame)), frame, h("div", { class: "title" }, tongue, copier(example)), example,
 				h("p", { class: "small muted" }, "A token: ", h("code", {}, "blackhole token --account NAME"), ", or PUT /v2/user_auth.")));
 		const node = h("section", { class: "events", label: "Events" }, choose,
 			h("div", { class: "stream" }, h("div", { class: "bar" }, search, pause, h("button", { on: { click: clear } }, "Clear"), sum), h("div", { class: "board" }, table.node, detail)));
 
+		function labelled(words, control) { return h("label", {}, h("span", { class: "small muted" }, words), control); }
+
+		/** Entries of one shape become one form: literals to choose from, and ids. What is ready to paste has braces where `*` is refused. */
 		async function load() {
 			try {
-				for (const [category, entries] of Object.entries(await rest.get("websockets"))) {
-					for (const entry of entries) if (typeof entry.binding === "string") catalogue.set(entry.binding, `${category}: ${entry.event ?? "any"}`);
-				}
-				catalogue.set("call.*.*", "call: every event of every call");
-				if (open) fill(list, [...catalogue].map(([value, words]) => h("option", { value }, words)));
+				const [plain, ready] = await Promise.all([rest.get("websockets", { format: "list" }), rest.get("websockets")]);
+				for (const [category, list] of Object.entries(plain)) list.forEach((text, at) => {
+					const words = text.split("."), made = ready[category][at].binding.split("."), shape = words.map((part, place) => (!place || part[0] === "{" ? part : "·")).join(".");
+					if (!forms.has(shape)) forms.set(shape, words.map((part, place) => ({ id: part[0] === "{" && part, must: made[place][0] === "{", options: new Set() })));
+					words.forEach((part, place) => forms.get(shape)[place].options.add(part));
+				});
+				if (!open) return;
+				fill(what, [...forms.keys()].map((shape) => h("option", { value: shape }, ABOUT[shape] ?? shape)));
+				pick();
 			} catch (error) {
-				trouble.textContent = `The catalogue could not be read: ${error.message}. Any binding can be typed all the same.`;
+				trouble.textContent = `The catalogue could not be read: ${error.message} Any binding can be typed all the same.`;
 			}
-			explain();
+		}
+
+		/** A field for each part of the chosen form that is open. */
+		function pick() {
+			const write = () => {
+				binding.value = places.map(({ id, must, control }) => word(control.value.trim()) || (must ? id : "*")).join(".");
+				explain();
+			};
+			const places = forms.get(what.value).map((place, at) => {
+				const { id, must, options } = place, on = { input: write };
+				if (id) return { ...place, control: h("input", { placeholder: must ? "an id" : "*", spellcheck: "false", on }) };
+				// Of presence the gateway takes one kind at a time.
+				const any = at > 0 && options.size > 1 && !what.value.startsWith("presence") && h("option", { value: "*" }, "any");
+				return { ...place, control: h("select", { on }, any, [...options].map((option) => h("option", {}, option))) };
+			});
+			fill(parts, places.filter(({ id, options }) => id || options.size > 1).map(({ id, control }) => labelled(id ? id.slice(1, -1).toLowerCase().replaceAll("_", " ") : "kind", control)));
+			write();
 		}
 
 		function explain() {
-			const wanted = binding.value.trim();
-			const text = JSON.stringify({ action: "subscribe", auth_token: "$TOKEN", request_id: "1", data: { account_id: account.id, binding: wanted } });
+			const text = JSON.stringify({ action: "subscribe", auth_token: "$TOKEN", request_id: "1", data: { account_id: account.id, binding: binding.value.trim() } });
 			frame.textContent = text;
 			example.textContent = EXAMPLES[language](gateway.url, text);
-			const words = wanted.split(".");
-			const like = catalogue.get(wanted) ?? [...catalogue].find(([known]) => known.split(".").length === words.length && known.split(".").every((word, at) => word === words[at] || word === "*"))?.[1];
-			meaning.textContent = like ?? "Not in the catalogue: the gateway will say what it makes of it.";
 		}
 
 		function copier(source) {
@@ -84,14 +119,18 @@ export const view = {
 
 		function subscribe(event) {
 			event.preventDefault();
-			const wanted = binding.value.trim();
-			trouble.textContent = "";
+			const wanted = binding.value.trim(), [hole] = /\{\w+\}/.exec(wanted) ?? [];
+			trouble.textContent = hole ? `Put an id in place of ${hole}.` : "";
+			if (!hole) add(wanted);
+		}
+
+		function add(wanted, count = 0) {
 			if (bindings.has(wanted)) return;
-			const one = { count: 0, times: [], rate: h("span", { class: "muted" }) };
+			const one = { count, times: [], rate: h("span", { class: "muted" }) };
 			bindings.set(wanted, one);
 			one.subscription = gateway.subscribe(account.id, wanted, (came, at) => take(one, came, at));
 			one.subscription.ready.catch((error) => {
-				bindings.delete(wanted);
+				if (bindings.get(wanted) === one) bindings.delete(wanted);
 				if (open) { trouble.textContent = `${wanted}: ${error.message}`; listed(); }
 			});
 			listed();
@@ -121,14 +160,17 @@ export const view = {
 			const who = [data.caller_id_name, data.caller_id_number, data.callee_id_number, data.presence_id, data.status, data.state, data.type, data.id].map((value) => clean(value, 40)).filter(Boolean);
 			const into = held ?? rows;
 			into.push({ serial: ++serial, at, name: clean(data.event ?? came.name) || "–", key: clean(came.routing_key, 200), about: who.slice(0, 4).join(" · ") || clean(data.call_id), frame: came, search: text.slice(0, 20_000).toLowerCase() });
-			if (into.length > KEPT * 1.1) gone += into.splice(0, into.length - KEPT).length;
+			if (into.length > KEPT * 1.1) trim(into);
 			update();
 		}
 
+		function trim(list) { gone += list.splice(0, Math.max(0, list.length - KEPT)).length; }
+
 		function toggle() {
 			if (held) {
-				rows = [...rows, ...held].slice(-KEPT);
+				rows.push(...held);
 				held = null;
+				trim(rows);
 			} else held = [];
 			pause.textContent = held ? "Go on" : "Pause";
 			pause.setAttribute("aria-pressed", String(held !== null));
@@ -192,7 +234,9 @@ export const view = {
 
 		const update = later(draw, 120);
 		gateway.addEventListener("state", update);
+		explain();
 		load();
+		for (const [wanted, total] of store.wanted) add(wanted, total);
 		draw();
 		return {
 			node,
@@ -201,6 +245,7 @@ export const view = {
 			escape() { if (chosen) hide(); else { search.value = ""; draw(); } },
 			close() {
 				open = false;
+				kept.set(models, { wanted: [...bindings].map(([wanted, one]) => [wanted, one.count]), rows: [...rows, ...held ?? []], serial, gone });
 				gateway.removeEventListener("state", update);
 				for (const { subscription } of bindings.values()) subscription?.close();
 				update.stop();
