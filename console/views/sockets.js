@@ -8,8 +8,8 @@ import { clean } from "../model/model.js";
 
 /** Kazoo counts seconds from the year 0. */
 const EVERY = 5000, GREGORIAN = 62167219200;
-/** Pages of a listing; whoever has more sockets wants the API. */
-const PAGES = 200;
+/** Pages of a listing, and entries of a page; whoever has more sockets wants the API. */
+const PAGES = 40, PAGE = 1000;
 
 /** Who is connected, with what, and how far behind. */
 export const view = {
@@ -46,12 +46,14 @@ export const view = {
 		/** All pages, one after the other. */
 		async function look() {
 			clearTimeout(timer);
+			// Nobody looks: no need to ask all nodes.
+			if (document.hidden && loaded) return void (timer = setTimeout(look, EVERY));
 			const turn = ++asked, found = new Map(), silent = new Set();
 			trouble = "";
-			let start;
+			let start, pause = EVERY;
 			try {
 				for (let pages = 0; pages === 0 || (start && pages < PAGES); pages++) {
-					const page = await rest.envelope(path, { ...(everybody && { descendants: "true" }), ...(start && { start_key: start }) });
+					const page = await rest.envelope(path, { page_size: PAGE, ...(everybody && { descendants: "true" }), ...(start && { start_key: start }) });
 					for (const row of page.data) found.set(row.websocket_session_id, { sent: 0, waiting_bytes: 0, ...row, account_id: row.account_id ?? "", source: clean(row.source), node: clean(row.node), bindings: Array.isArray(row.bindings) ? row.bindings : [] });
 					for (const name of page.missing_nodes ?? []) silent.add(clean(name));
 					start = page.next_start_key;
@@ -59,6 +61,7 @@ export const view = {
 				}
 			} catch (error) {
 				trouble = error.message;
+				pause = Math.max(EVERY, (error.retryAfter ?? 0) * 1000);
 			}
 			if (!open || turn !== asked) return;
 			// A listing that broke off does not make others disappear.
@@ -66,7 +69,7 @@ export const view = {
 			missing = [...silent];
 			loaded = true;
 			draw();
-			timer = setTimeout(look, EVERY);
+			timer = setTimeout(look, pause);
 		}
 
 		function draw() {
@@ -92,7 +95,7 @@ export const view = {
 			chosen = row;
 			detail.hidden = false;
 			node.classList.add("split");
-			const here = rows.includes(row), list = [["Session", row.websocket_session_id], ["Address", row.source], ["To", clean(row.destination)], ["Node", row.node], ["Account", owner(row)], ["Account id", row.account_id], ["Sent", count(row.sent)], ["Waiting", bytes(row.waiting_bytes)]];
+			const here = rows.includes(row), list = [["Session", row.websocket_session_id], ["Address", row.source], ["To", clean(row.destination)], ["Node", row.node], ["Account", owner(row)], ["Account id", row.account_id], ["Sent", count(row.sent)], ["Waiting", bytes(row.waiting_bytes)], ["Metadata", row.metadata !== undefined && clean(JSON.stringify(row.metadata), 400)]];
 			fill(detail, h("div", { class: "title" }, h("h3", {}, h("bdi", {}, title(row))), closer(hide)),
 				h("p", { class: here ? "muted" : "doubt" }, here ? `open for ${ago(Date.now() - began(row))}` : "closed meanwhile"),
 				facts(list),
