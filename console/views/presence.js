@@ -1,7 +1,7 @@
 // Lamps of the account's people.
 
 import { h, fill } from "../lib/dom.js";
-import { ago, count } from "../lib/format.js";
+import { ago, clock, count } from "../lib/format.js";
 import { later } from "../lib/later.js";
 import { blank, searchField } from "../lib/parts.js";
 import { clean } from "../model/model.js";
@@ -45,11 +45,14 @@ export const view = {
 			timer = setTimeout(load, AGAIN);
 		}
 
-		function lamp({ id, state, since, waiting, stale }, now) {
-			const name = people.get(id), title = `${id}: ${WORDS[state]}${state === "unknown" ? "" : ` for ${ago(now - since)}`}`;
+		/** Whom a user of the same realm is: a name says more than an extension. */
+		function partner(id, other) { return people.get(`${other}${id.slice(id.indexOf("@"))}`.toLowerCase()) || other; }
+
+		function lamp({ id, state, since, other, waiting, stale }, now) {
+			const name = people.get(id), title = state === "unknown" ? id : `${id}, since ${clock(since)}`;
 			return h("li", { class: `lamp ${state}${stale ? " stale" : ""}`, title, dataset: { test: "lamp", presence: id, state } }, h("span", { class: "bulb", "aria-hidden": "true" }),
-				h("span", { class: "whose" }, h("bdi", { class: "who" }, name || id.split("@")[0]), h("bdi", { class: "muted small" }, id)),
-				h("span", { class: "doing" }, WORDS[state], stale && h("span", { class: "doubt" }, " unsure")),
+				h("span", { class: "whose" }, h("bdi", { class: "who" }, name || id.split("@")[0]), h("bdi", { class: "muted small" }, other ? `with ${partner(id, other)}` : id)),
+				h("span", { class: "doing" }, WORDS[state], state !== "unknown" && [" ", h("time", { dataset: { since } }, ago(now - since))], stale && h("span", { class: "doubt" }, " unsure")),
 				waiting > 0 && h("span", { class: "tag", title: "New voice messages" }, `✉ ${count(waiting)}`, h("span", { class: "hide" }, " new messages")));
 		}
 
@@ -58,7 +61,7 @@ export const view = {
 			const rank = { ringing: 0, busy: 1, idle: 2, unknown: 3 };
 			const all = [...model.list(), ...[...people.keys()].filter((id) => !heard.has(id)).map((id) => ({ id, state: "unknown", since: now, waiting: null }))];
 			const rows = all.filter((one) => (!state.value || one.state === state.value) && (!wanted || `${one.id}\n${people.get(one.id) ?? ""}`.toLowerCase().includes(wanted)));
-			rows.sort((a, b) => (people.get(a.id) ?? a.id).localeCompare(people.get(b.id) ?? b.id) || rank[a.state] - rank[b.state]);
+			rows.sort((a, b) => people.has(b.id) - people.has(a.id) || (people.get(a.id) ?? a.id).localeCompare(people.get(b.id) ?? b.id) || rank[a.state] - rank[b.state]);
 			fill(lamps, rows.slice(0, SHOWN).map((one) => lamp(one, now)));
 			const number = (wanted) => all.filter((one) => one.state === wanted).length;
 			sum.textContent = all.length ? `${count(number("busy"))} on the phone, ${count(number("ringing"))} ringing, ${count(number("idle"))} free${rows.length > SHOWN ? `; the first ${SHOWN} of ${count(rows.length)} are shown` : ""}` : "";
@@ -82,6 +85,9 @@ export const view = {
 			focusSearch: () => search.focus(),
 			escape() { search.value = state.value = ""; update(); },
 			refresh: update,
+			tick(now) {
+				for (const place of lamps.querySelectorAll("time")) place.textContent = ago(now - place.dataset.since);
+			},
 			close() {
 				open = false;
 				clearTimeout(timer);
