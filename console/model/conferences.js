@@ -2,6 +2,8 @@
 
 import { Model, bound, clean, fields } from "./model.js";
 
+/** Kazoo counts seconds from the year 0. */
+const GREGORIAN = 62167219200;
 const LINGER = 15_000, MAX_CONFERENCES = 500, MAX_MEMBERS = 500;
 
 /**
@@ -52,6 +54,9 @@ export class Conferences extends Model {
 		member.name = clean(data.caller_id_name) || member.name || "";
 		member.number = clean(data.caller_id_number) || member.number || "";
 		const vars = fields(data.conference_channel_vars);
+		const joined = (vars.join_time - GREGORIAN) * 1000;
+		if (joined > 0 && joined < member.since) member.since = joined;
+		if (member.since < room.since) room.since = member.since;
 		const known = (key, value, turn = (on) => on) => { if (typeof value === "boolean") member[key] = turn(value); };
 		known("talking", vars.talking);
 		known("muted", vars.speak, (speaks) => !speaks);

@@ -1,7 +1,7 @@
 // Conferences: a card each, with everybody in it.
 
 import { h, fill } from "../lib/dom.js";
-import { count, duration, short } from "../lib/format.js";
+import { clock, count, duration, short } from "../lib/format.js";
 import { later } from "../lib/later.js";
 import { blank, searchField } from "../lib/parts.js";
 import { Conferences } from "../model/conferences.js";
@@ -34,7 +34,7 @@ export const view = {
 				h("p", { class: "muted small" }, account.id === "*" && h("bdi", {}, names.get(room.account) ?? room.account), account.id === "*" && " · ", room.ended ? "ended" : `${count(members.length)} ${members.length === 1 ? "member" : "members"}`),
 				h("ul", {}, members.map((member) => {
 					const doing = Conferences.doing(member);
-					return h("li", { class: doing, dataset: { test: "conference-member", state: doing } }, h("span", { class: "sign", "aria-hidden": "true" }, SIGNS[doing]),
+					return h("li", { class: doing, title: `in since ${clock(member.since)}`, dataset: { test: "conference-member", state: doing } }, h("span", { class: "sign", "aria-hidden": "true" }, SIGNS[doing]),
 						h("bdi", { class: "who" }, member.name || member.number || "unknown"), member.name && h("bdi", { class: "muted" }, member.number), member.moderator && h("span", { class: "tag" }, "moderator"), h("span", { class: "doing" }, WORDS[doing]));
 				})));
 		}
