@@ -15,13 +15,13 @@ export const view = {
 		const owner = (fax) => names.get(fax.account) ?? fax.account.slice(0, 8);
 		const table = new Table({
 			label: "Faxes", rowHeight: 46, key: (fax) => fax.id, version: (fax) => fax.version, sorted: { key: "time", descending: true },
-			rowClass: (fax) => `fax${fax.stale ? " stale" : ""}${fax.ended ? " done" : ""}`,
+			rowClass: (fax) => `fax${fax.stale ? " stale" : ""}${fax.ended ? " done" : ""}${fax.failed ? " failed" : ""}`,
 			rowData: (fax) => ({ test: "fax-row", fax: fax.id, state: fax.state }),
 			empty: () => model.list().length ? blank("No fax is like this", "Esc clears the filter.")
 				: blank("No faxes yet", gateway.state.name !== "connected" ? "They appear here as soon as the gateway is there." : config.demo ? "The simulation sends one now and then." : "The next fax of the account appears here, page by page."),
 			columns: [
 				{ key: "direction", title: "Direction", width: "120px", class: "medium", sort: text((fax) => fax.direction), cell: (fax) => ({ incoming: "→ incoming", outgoing: "← outgoing" })[fax.direction] ?? "–" },
-				{ key: "remote", title: "Other side", width: "2fr", sort: text((fax) => fax.name + fax.remote), cell: (fax) => h("span", { class: "party" }, h("bdi", { class: "who" }, fax.name || fax.remote || "unknown"), fax.name && h("bdi", { class: "num" }, fax.remote)) },
+				{ key: "remote", title: "From / to", width: "2fr", sort: text((fax) => fax.name + fax.remote), cell: (fax) => h("span", { class: "party" }, h("span", { class: "muted" }, fax.direction === "incoming" ? "from" : "to"), h("bdi", { class: "who" }, fax.name || fax.remote || "unknown"), fax.name && fax.name !== fax.remote && h("bdi", { class: "num" }, fax.remote)) },
 				account.id === "*" && { key: "account", title: "Account", width: "1.2fr", class: "wide", sort: text(owner), cell: (fax) => h("bdi", {}, owner(fax)) },
 				{ key: "pages", title: "Pages", width: "1.3fr", sort: (a, b) => a.pages - b.pages, cell: pages },
 				{ key: "status", title: "Status", width: "2fr", class: "medium", sort: text((fax) => fax.status), cell: status },
