@@ -6,7 +6,7 @@ import { ago, bytes, clock, count } from "../lib/format.js";
 import { counter, facts } from "../lib/parts.js";
 import { by, parse, quantile, total } from "../gateway/metrics.js";
 
-const EVERY = 2000, KEPT = 150, P = "blackhole_";
+const EVERY = 2000, KEPT = 150, FRESH = 300_000, P = "blackhole_";
 const rate = (n) => (n === null ? "–" : n > 0 && n < 10 ? n.toFixed(1) : count(Math.round(n)));
 
 /** What is lost or refused, by reason: the metric, its label, in words. */
@@ -14,6 +14,16 @@ const DROPS = [
 	["events_dropped_total", "reason", "Event dropped"], ["deliveries_lost_total", "reason", "Delivery lost with its socket"], ["sockets_closed_total", "reason", "Socket closed"],
 	["handshakes_refused_total", "reason", "Handshake refused"], ["limits_reached_total", "limit", "Limit reached"],
 ];
+/** What to do about a reason that came up in the last minutes. */
+const ADVICE = {
+	slow_consumer: "Its client reads too slowly: fewer bindings, or a faster reader.", over_budget: "Clients read too slowly, all together: look for waiting bytes under Sockets.", write_timeout: "Its client stopped reading.",
+	token_expired: "Its client should send a newer token in time.", rate: "A client asks too much, and goes on when refused.", not_json: "Something publishes what is no JSON.", too_many_sockets: "One address opens more sockets than it may.",
+	full: "The node is full: raise socket.max_open and the limit of open files, or add a node.", account_full: "Raise socket.max_per_account, or let clients share sockets.", origin: "A page of an origin that is not allowed tries to connect.",
+};
+/** The last five minutes, also while another view is open; a gap counts as its mean. When a reason came up last. */
+const history = { in: [], out: [] }, risen = new Map();
+let before = null, at = 0;
+
 /** Reasons that are nobody's trouble. */
 const USUAL = ["client", "going_away", "restart"];
 
@@ -21,8 +31,7 @@ const USUAL = ["client", "going_away", "restart"];
 export const view = {
 	key: "health", title: "Health", shortcut: "h",
 	open() {
-		let before = null, at = 0, timer = 0, open = true, failed = 0;
-		const history = { in: [], out: [] };
+		let timer = 0, open = true, failed = 0;
 		const incoming = counter("health-in", "Events in, a second"), outgoing = counter("health-out", "Events out, a second", "good"), sockets = counter("health-sockets", "Open sockets"), latency = counter("health-latency", "Latency, half below");
 		const broker = h("section", { class: "panel facts", label: "Event source", dataset: { test: "health-broker", state: "unknown" } }, h("p", { class: "muted" }, "Looking …"));
 		const more = h("section", { class: "panel facts", label: "In numbers" }), drops = h("section", { class: "panel facts", label: "Drops and refusals", test: "health-drops" });
@@ -32,7 +41,7 @@ export const view = {
 		async function look() {
 			const first = !before;
 			try {
-				const [metrics, ready] = await Promise.all([fetch("/metrics", { cache: "no-store" }), fetch("/readyz", { cache: "no-store" })]);
+				const [metrics, ready] = await Promise.all(["/metrics", "/readyz"].map((path) => fetch(path, { cache: "no-store", signal: AbortSignal.timeout(8000) })));
 				if (!metrics.ok) throw new Error(`/metrics answers ${metrics.status}`);
 				const [now, state] = [parse(await metrics.text()), await ready.json()];
 				if (!open) return;
@@ -55,7 +64,8 @@ export const view = {
 			for (const [key, target, words] of [["in", incoming, "Events in"], ["out", outgoing, "Events out"]]) {
 				target.value.textContent = rate(flow[key]);
 				if (flow[key] === null) continue;
-				history[key] = [...history[key], flow[key]].slice(-KEPT);
+				const steps = Math.min(KEPT, Math.max(1, Math.round((time - at) / EVERY)));
+				history[key] = [...history[key], ...Array(steps).fill(flow[key])].slice(-KEPT);
 				fill(target.chart, bars([...Array(KEPT - history[key].length).fill(0), ...history[key]], { label: `${words} a second in the last five minutes: at most ${rate(Math.max(...history[key]))}`, width: 300, height: 40 }));
 			}
 			incoming.below.textContent = `${count(total(now, `${P}events_received_total`))} since the start; ${rate(since("events_matched_total"))} a second wanted`;
@@ -74,8 +84,13 @@ export const view = {
 				["Wait to be routed", bytes(value("ingress_bytes"))], ["Wait for sockets", `${bytes(value("waiting_bytes"))} for ${count(value("sockets_waiting"))}`],
 				["Withheld from other accounts", count(value("events_withheld_total"))], ["Bytes out", bytes(value("delivered_bytes_total"))],
 			]));
-			const rows = DROPS.flatMap(([name, label, words]) => [...by(now, P + name, label)].filter(([, n]) => n > 0).map(([reason, n]) => ({ words, reason, n, usual: USUAL.includes(reason), fresh: before && n > (by(before, P + name, label).get(reason) ?? 0) })));
-			fill(drops, h("h3", {}, "Drops and refusals"), rows.length ? facts(rows.map(({ words, reason, n, usual, fresh }) => [`${words}: ${reason.replaceAll("_", " ")}`, h("span", { class: usual ? "" : fresh ? "alarm" : "doubt" }, count(n))])) : h("p", { class: "good" }, "✓ Nothing was dropped or refused."));
+			const rows = DROPS.flatMap(([name, label, words]) => [...by(now, P + name, label)].filter(([, n]) => n > 0).map(([reason, n]) => {
+				if (before && n > (by(before, P + name, label).get(reason) ?? 0)) risen.set(name + reason, time);
+				const last = time - risen.get(name + reason), fresh = last < FRESH && !USUAL.includes(reason);
+				return [h("span", {}, `${words}: ${reason.replaceAll("_", " ")}`, fresh && Object.hasOwn(ADVICE, reason) && h("p", { class: "small" }, ADVICE[reason])),
+					h("span", { class: fresh ? "alarm" : "" }, count(n), fresh && h("span", { class: "small" }, ` ${ago(last)} ago`))];
+			}));
+			fill(drops, h("h3", {}, "Drops and refusals"), rows.length ? facts(rows) : h("p", { class: "good" }, "✓ Nothing was dropped or refused."));
 			[before, at] = [now, time];
 		}
 
