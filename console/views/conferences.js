@@ -29,7 +29,7 @@ export const view = {
 		function card(room) {
 			const members = [...room.members.values()];
 			return h("article", { class: `panel conference${room.ended ? " over" : ""}${room.stale ? " stale" : ""}`, dataset: { test: "conference-card", conference: room.id } },
-				h("header", { class: "title" }, h("h3", {}, h("bdi", {}, room.name || `Room ${short(room.id, 6)}`)), room.locked && h("span", { class: "tag" }, "locked"), room.stale && h("span", { class: "doubt" }, "unsure"),
+				h("header", { class: "title" }, h("h2", {}, h("bdi", {}, room.name || `Room ${short(room.id, 6)}`)), room.locked && h("span", { class: "tag" }, "locked"), room.stale && h("span", { class: "doubt" }, "unsure"),
 					h("span", { class: "time", dataset: { since: room.since, least: room.known ? null : true } }, time(room, Date.now()))),
 				h("p", { class: "muted small" }, account.id === "*" && h("bdi", {}, names.get(room.account) ?? room.account), account.id === "*" && " · ", room.ended ? "ended" : `${count(members.length)} ${members.length === 1 ? "member" : "members"}`),
 				h("ul", {}, members.map((member) => {

@@ -47,7 +47,7 @@ export const view = {
 		const pause = h("button", { "aria-pressed": "false", test: "event-pause", on: { click: toggle } }, "Pause");
 		const search = searchField("Anywhere in an event", () => draw(), "event-search");
 		const sum = h("span", { class: "muted small shown", role: "status" });
-		const detail = h("aside", { class: "detail panel", hidden: true, label: "The event" });
+		const detail = h("section", { class: "detail panel", hidden: true, label: "The event" });
 		const table = new Table({
 			label: "Events, the newest first", rowHeight: 34, key: (row) => row.serial, version: () => 0, rowData: () => ({ test: "event-row" }), onOpen: inspect, empty,
 			columns: [
@@ -60,7 +60,7 @@ export const view = {
 		const choose = h("form", { class: "panel choose", label: "Subscribe", on: { submit: subscribe } },
 			labelled("What", what), parts, labelled("Binding", binding),
 			h("p", { class: "actions" }, h("button", { type: "submit", class: "primary", test: "event-subscribe" }, "Subscribe")), trouble, active,
-			h("details", { open: innerWidth > 900 }, h("summary", {}, "From a program of your own"), h("div", { class: "title" }, h("h3", {}, "The frame"), copier(frame)), frame, h("div", { class: "title" }, tongue, copier(example)), example,
+			h("details", { open: innerWidth > 900 }, h("summary", {}, "From a program of your own"), h("div", { class: "title" }, h("b", {}, "The frame"), copier(frame)), frame, h("div", { class: "title" }, tongue, copier(example)), example,
 				h("p", { class: "small muted" }, "A token: ", h("code", {}, "blackhole token --account NAME"), ", or PUT /v2/user_auth.")));
 		const node = h("section", { class: "events", label: "Events" }, choose,
 			h("div", { class: "stream" }, h("div", { class: "bar" }, search, pause, h("button", { on: { click: clear } }, "Clear"), sum), h("div", { class: "board" }, table.node, detail)));
@@ -84,21 +84,21 @@ export const view = {
 			}
 		}
 
-		/** A field for each part of the chosen form that is open. */
-		function pick() {
+		/** A field for each part of the chosen form that is open. What was typed by hand stays until one of them is used. */
+		function pick(event) {
 			const write = () => {
 				binding.value = places.map(({ id, must, control }) => word(control.value.trim()) || (must ? id : "*")).join(".");
 				explain();
 			};
 			const places = forms.get(what.value).map((place, at) => {
 				const { id, must, options } = place, on = { input: write };
-				if (id) return { ...place, control: h("input", { placeholder: must ? "an id" : "*", spellcheck: "false", on }) };
+				if (id) return { ...place, at, control: h("input", { placeholder: must ? "an id" : "*", spellcheck: "false", on }) };
 				// Of presence the gateway takes one kind at a time.
 				const any = at > 0 && options.size > 1 && !what.value.startsWith("presence") && h("option", { value: "*" }, "any");
-				return { ...place, control: h("select", { on }, any, [...options].map((option) => h("option", {}, option))) };
+				return { ...place, at, control: h("select", { on }, any, [...options].map((option) => h("option", {}, option))) };
 			});
-			fill(parts, places.filter(({ id, options }) => id || options.size > 1).map(({ id, control }) => labelled(id ? id.slice(1, -1).toLowerCase().replaceAll("_", " ") : "kind", control)));
-			write();
+			fill(parts, places.filter(({ id, options }) => id || options.size > 1).map(({ id, at, control }) => labelled(id ? id.slice(1, -1).toLowerCase().replaceAll("_", " ") : at > 1 ? "type" : "kind", control)));
+			if (event) write();
 		}
 
 		function explain() {
@@ -200,7 +200,7 @@ export const view = {
 			chosen = row;
 			detail.hidden = false;
 			node.classList.add("split");
-			fill(detail, h("div", { class: "title" }, h("h3", {}, h("bdi", {}, row.name)), closer(hide)), h("div", { class: "json mono" }, json(row.frame, 0)));
+			fill(detail, h("div", { class: "title" }, h("h2", {}, h("bdi", {}, row.name)), closer(hide)), h("div", { class: "json mono" }, json(row.frame, 0)));
 			detail.querySelector("button").focus({ preventScroll: true });
 		}
 

@@ -33,10 +33,10 @@ export const view = {
 				{ key: "sent", title: "Sent", width: "92px", class: "number wide", sort: (a, b) => a.sent - b.sent, cell: (row) => count(row.sent) },
 				{ key: "waiting", title: "Waiting", width: "92px", class: "number medium", sort: (a, b) => a.waiting_bytes - b.waiting_bytes, cell: (row) => h("span", { class: row.waiting_bytes ? "doubt" : "muted" }, bytes(row.waiting_bytes)) },
 				{ key: "uptime", title: "Uptime", width: "92px", class: "number", live: true, sort: (a, b) => b.timestamp - a.timestamp, cell: (row, now) => duration(now - began(row)) },
-				me.admin && { key: "close", title: "", width: "84px", class: "number", cell: (row) => row.account_id && h("button", { class: "small", test: "socket-close", label: `Close ${title(row)}`, on: { click: () => ask(row) } }, "Close") },
+				me.admin && { key: "close", title: "Close", width: "84px", class: "number", cell: (row) => row.account_id && h("button", { class: "small", test: "socket-close", label: `Close ${title(row)}`, on: { click: () => ask(row) } }, "Close") },
 			].filter(Boolean),
 		});
-		const detail = h("aside", { class: "detail panel", hidden: true, label: "The socket" });
+		const detail = h("section", { class: "detail panel", hidden: true, label: "The socket" });
 		const node = h("section", { class: "sockets", label: "Sockets" }, h("div", { class: "bar" }, search, h("button", { on: { click: () => look() } }, "Refresh"), sum), notice, h("div", { class: "board" }, table.node, detail));
 
 		function title(row) { return clean(row.name) || short(row.websocket_session_id, 12); }
@@ -96,7 +96,7 @@ export const view = {
 			detail.hidden = false;
 			node.classList.add("split");
 			const here = rows.includes(row), list = [["Session", row.websocket_session_id], ["Address", row.source], ["To", clean(row.destination)], ["Node", row.node], ["Account", owner(row)], ["Account id", row.account_id], ["Sent", count(row.sent)], ["Waiting", bytes(row.waiting_bytes)], ["Metadata", row.metadata !== undefined && clean(JSON.stringify(row.metadata), 400)]];
-			fill(detail, h("div", { class: "title" }, h("h3", {}, h("bdi", {}, title(row))), closer(hide)),
+			fill(detail, h("div", { class: "title" }, h("h2", {}, h("bdi", {}, title(row))), closer(hide)),
 				h("p", { class: here ? "muted" : "doubt" }, here ? `open for ${ago(Date.now() - began(row))}` : "closed meanwhile"),
 				facts(list),
 				h("h3", {}, `${count(row.bindings.length)} bindings`), h("ul", { class: "plain mono" }, row.bindings.slice(0, 500).map((binding) => h("li", {}, h("bdi", {}, clean(binding, 200))))));
