@@ -70,6 +70,7 @@ class Session {
 
 	/** Watches another account: its own models and subscriptions. */
 	watch(id) {
+		const anew = this.account && ["connected", "connecting"].includes(this.gateway.state.name);
 		this.account = id === ALL.id ? ALL : this.accounts.find((account) => account.id === id) ?? this.accounts[0];
 		sessionStorage.setItem(ACCOUNT, this.account.id);
 		this.#shut();
@@ -81,6 +82,8 @@ class Session {
 			for (const binding of typeof bindings === "function" ? bindings(this.me) : bindings) for (const id of ids) this.#feed(key, binding, id);
 			for (const binding of this.watched(key)) this.#feed(key, binding);
 		}
+		// On a new connection nothing of the other account can still be on its way.
+		if (anew) this.gateway.open();
 		this.models.calls.onring.add((row) => this.alerts.ring(row));
 		this.shell.account(this.account);
 		this.show();

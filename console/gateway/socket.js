@@ -90,13 +90,15 @@ export class Gateway extends EventTarget {
 
 	#greet(socket) {
 		this.#request("ping", undefined, { auth_token: this.token, name: this.name }).then(async () => {
+			// Connected is who gets what was asked for, also what was asked for meanwhile.
+			const unbound = () => [...this.#subscriptions.values()].filter((entry) => entry.on !== socket);
+			while (socket === this.#socket && unbound().length) await Promise.all(unbound().map((entry) => this.#bind(entry)));
 			if (socket !== this.#socket) return;
 			const since = this.#lost;
 			this.#lost = this.#tries = 0;
 			this.#become({ name: "connected", since: Date.now() });
 			this.#beat = setInterval(() => this.#alive(socket), KEEP_ALIVE);
-			await Promise.all([...this.#subscriptions.values()].map((entry) => this.#bind(entry)));
-			if (since && socket === this.#socket) this.#tell("back", { since, away: Date.now() - since });
+			if (since) this.#tell("back", { since, away: Date.now() - since });
 		}, (error) => {
 			if (socket !== this.#socket) return;
 			this.#drop();
@@ -107,6 +109,7 @@ export class Gateway extends EventTarget {
 
 	#bind(entry) {
 		const { account, binding } = entry;
+		entry.on = this.#socket;
 		return this.#request("subscribe", { account_id: account, binding }).then((data) => entry.resolve(data?.subscribed ?? []), (error) => {
 			if (error.gone) return;
 			if (this.#subscriptions.get(`${account} ${binding}`) === entry) this.#subscriptions.delete(`${account} ${binding}`);

@@ -274,7 +274,7 @@ export class Calls extends Model {
 		row.caller = filled(shown.caller) ? shown.caller : peer?.caller ?? {};
 		row.callee = filled(party) && (peer.peer === shown || !filled(shown.callee)) ? party : shown.callee ?? {};
 		row.direction = heading(main, row.legs);
-		row.user = [main, peer].map((leg) => leg?.presence?.split("@")[0] || leg?.user).find(Boolean) ?? "";
+		row.user = [main, peer].filter((leg) => leg?.side !== "resource").map((leg) => leg?.presence?.split("@")[0] || leg?.user).find(Boolean) ?? "";
 		row.account = main.account || peer?.account || "";
 		row.accountName = main.accountName || peer?.accountName || "";
 		row.slot = live.find((leg) => leg.slot)?.slot ?? "";
@@ -345,7 +345,9 @@ function heading(main, legs) {
 	if (main.side === "resource") return "inbound";
 	const others = legs.filter((leg) => leg !== main && leg.side);
 	if (others.some((leg) => leg.side === "resource")) return "outbound";
-	return main.side && others.length ? "internal" : main.direction || "";
+	if (!main.side) return main.direction || "";
+	// Nobody else is there yet: short numbers are the house's own.
+	return others.length || (main.callee?.number ?? "").length < 6 ? "internal" : "outbound";
 }
 
 /** The inbound leg is the call, or else the first. */

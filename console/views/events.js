@@ -52,7 +52,7 @@ export const view = {
 			label: "Events, the newest first", rowHeight: 34, key: (row) => row.serial, version: () => 0, rowData: () => ({ test: "event-row" }), onOpen: inspect, empty,
 			columns: [
 				{ key: "time", title: "Time", width: "150px", cell: (row) => h("span", { class: "mono" }, clock.format(row.at)) },
-				{ key: "name", title: "Event", width: "1.2fr", cell: (row) => h("bdi", { class: "who" }, row.name) },
+				{ key: "name", title: "Event", width: "190px", cell: (row) => h("bdi", { class: "who" }, row.name) },
 				{ key: "about", title: "About", width: "2.5fr", class: "medium", cell: (row) => h("bdi", {}, row.about) },
 				{ key: "key", title: "Routing key", width: "2.5fr", class: "wide", cell: (row) => h("bdi", { class: "mono muted" }, row.key) },
 			],

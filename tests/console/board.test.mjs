@@ -186,6 +186,25 @@ test("another account's events are never shown", async () => {
   await view.close();
 });
 
+test("the account switcher: another board, and nothing of the last one", async () => {
+  const view = await Console.with(gateway, gateway.master);
+  const [theirs, ours] = [callId("theirs"), callId("ours")];
+  await gateway.publish(channel("CHANNEL_CREATE", acme, ours), channel("CHANNEL_CREATE", other, theirs));
+  await view.call(ours).waitFor();
+  await view.call(theirs).waitFor();
+  await view.one("account-switch").selectOption(acme.id);
+  await view.connected();
+  await gateway.publish(channel("CHANNEL_ANSWER", other, theirs), channel("CHANNEL_ANSWER", acme, ours));
+  await view.call(ours, "answered").waitFor();
+  assert.equal(await view.call(theirs).count(), 0);
+  await view.one("account-switch").selectOption(other.id);
+  await view.connected();
+  await gateway.publish(channel("CHANNEL_HOLD", acme, ours), channel("CHANNEL_HOLD", other, theirs));
+  await view.call(theirs, "held").waitFor();
+  assert.equal(await view.call(ours).count(), 0);
+  await view.close();
+});
+
 test("hostile texts are shown as text", async () => {
   const view = await board();
   const names = {
