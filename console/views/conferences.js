@@ -6,7 +6,7 @@ import { later } from "../lib/later.js";
 import { blank, searchField } from "../lib/parts.js";
 import { Conferences } from "../model/conferences.js";
 
-const WORDS = { talking: "talking", muted: "muted", deaf: "does not hear", quiet: "listening" };
+const WORDS = { talking: "talking", muted: "muted", deaf: "deaf", quiet: "listening" };
 const SIGNS = { talking: "◉", muted: "⊘", deaf: "◌", quiet: "○" };
 
 /** Who is in which conference, and who talks. */
@@ -35,7 +35,7 @@ export const view = {
 				h("ul", {}, members.map((member) => {
 					const doing = Conferences.doing(member);
 					return h("li", { class: doing, title: `in since ${clock(member.since)}`, dataset: { test: "conference-member", state: doing } }, h("span", { class: "sign", "aria-hidden": "true" }, SIGNS[doing]),
-						h("bdi", { class: "who" }, member.name || member.number || "unknown"), member.name && h("bdi", { class: "muted" }, member.number), member.moderator && h("span", { class: "tag" }, "moderator"), h("span", { class: "doing" }, WORDS[doing]));
+						h("bdi", { class: "who" }, member.name || member.number || "unknown"), member.name && member.name !== member.number && h("bdi", { class: "muted" }, member.number), member.moderator && h("span", { class: "tag", title: "Moderator" }, "★", h("span", { class: "hide" }, " moderator")), h("span", { class: "doing" }, WORDS[doing]));
 				})));
 		}
 

@@ -16,16 +16,16 @@ const DROPS = [
 ];
 /** What to do about a reason that came up in the last minutes. */
 const ADVICE = {
-	slow_consumer: "Its client reads too slowly: fewer bindings, or a faster reader.", over_budget: "Clients read too slowly, all together: look for waiting bytes under Sockets.", write_timeout: "Its client stopped reading.",
-	token_expired: "Its client should send a newer token in time.", rate: "A client asks too much, and goes on when refused.", not_json: "Something publishes what is no JSON.", too_many_sockets: "One address opens more sockets than it may.",
-	full: "The node is full: raise socket.max_open and the limit of open files, or add a node.", account_full: "Raise socket.max_per_account, or let clients share sockets.", origin: "A page of an origin that is not allowed tries to connect.",
+	slow_consumer: "Its client reads too slowly: fewer bindings, or a faster reader.", over_budget: "Clients read too slowly, all together: see Sockets.", write_timeout: "Its client stopped reading.",
+	token_expired: "Its client should send a newer token in time.", rate: "A client asks too much.", not_json: "Something publishes what is no JSON.",
+	full: "Raise socket.max_open and the limit of open files, or add a node.", account_full: "Raise socket.max_per_account, or share sockets.",
 };
 /** The last five minutes, also while another view is open; a gap counts as its mean. When a reason came up last. */
 const history = { in: [], out: [] }, risen = new Map();
 let before = null, at = 0;
 
 /** Reasons that are nobody's trouble. */
-const USUAL = ["client", "going_away", "restart"];
+const USUAL = ["client", "administrator", "going_away", "restart"];
 
 /** Events in and out, sockets, the broker, drops. */
 export const view = {
@@ -87,8 +87,7 @@ export const view = {
 			const rows = DROPS.flatMap(([name, label, words]) => [...by(now, P + name, label)].filter(([, n]) => n > 0).map(([reason, n]) => {
 				if (before && n > (by(before, P + name, label).get(reason) ?? 0)) risen.set(name + reason, time);
 				const last = time - risen.get(name + reason), fresh = last < FRESH && !USUAL.includes(reason);
-				return [h("span", {}, `${words}: ${reason.replaceAll("_", " ")}`, fresh && Object.hasOwn(ADVICE, reason) && h("p", { class: "small" }, ADVICE[reason])),
-					h("span", { class: fresh ? "alarm" : "" }, count(n), fresh && h("span", { class: "small" }, ` ${ago(last)} ago`))];
+				return [h("div", {}, `${words}: ${reason.replaceAll("_", " ")}`, fresh && h("div", { class: "small" }, `${ago(last)} ago. `, Object.hasOwn(ADVICE, reason) && ADVICE[reason])), h("span", { class: fresh ? "alarm" : "" }, count(n))];
 			}));
 			fill(drops, h("h3", {}, "Drops and refusals"), rows.length ? facts(rows) : h("p", { class: "good" }, "✓ Nothing was dropped or refused."));
 			[before, at] = [now, time];
