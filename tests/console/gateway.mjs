@@ -70,6 +70,8 @@ export class Gateway {
   /** Runs another command over the same data; what it printed. `input` goes to its standard input. */
   async command(args, input = "") {
     const running = run(binary, [...args, ...this.places()], { env: environment() });
+    // A command that reads nothing may have ended before.
+    running.child.stdin.on("error", () => {});
     running.child.stdin.end(input);
     return (await running).stdout.trim();
   }

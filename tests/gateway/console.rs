@@ -52,15 +52,27 @@ async fn get(server: &Server, path: &str, headers: &[(&str, &str)]) -> Answer {
 }
 
 #[tokio::test]
-async fn files_as_they_are() {
+async fn files_line_by_line() {
     let server = Server::start().await;
     let (ws, wss) = (server.ws.unwrap().port(), server.wss.unwrap().port());
     let policy = policy(&format!(" ws://127.0.0.1:{ws} wss://127.0.0.1:{wss}"));
     for (path, file) in files() {
-        let content = std::fs::read(&file).unwrap();
+        let source = std::fs::read_to_string(&file).unwrap();
         let answer = server.get(&path).await;
         assert_eq!(answer.status, 200, "{path}");
-        assert!(answer.bytes == content, "{path}");
+        // Each line in its place, but for comments and indentation.
+        let lines: Vec<&str> = answer.text.split('\n').collect();
+        assert_eq!(lines.len(), source.split('\n').count(), "{path}");
+        for (line, of) in lines.iter().zip(source.split('\n')) {
+            let comment = ["//", "/*", "*"]
+                .iter()
+                .any(|mark| of.trim().starts_with(mark));
+            assert!(
+                *line == of.trim() || comment && line.is_empty(),
+                "{path}: {of}"
+            );
+        }
+        let content = answer.bytes.to_vec();
         let kind = match file.extension().unwrap().to_str().unwrap() {
             "html" => "text/html; charset=utf-8",
             "css" => "text/css; charset=utf-8",
