@@ -36,7 +36,7 @@ export const view = {
 		const broker = h("section", { class: "panel facts", label: "Event source", dataset: { test: "health-broker", state: "unknown" } }, h("p", { class: "muted" }, "Looking …"));
 		const more = h("section", { class: "panel facts", label: "In numbers" }), drops = h("section", { class: "panel facts", label: "Drops and refusals", test: "health-drops" });
 		const notice = h("p", { class: "error", role: "alert", hidden: true });
-		const node = h("section", { class: "health", label: "Health" }, notice, h("div", { class: "counters" }, incoming.node, outgoing.node, sockets.node, latency.node), h("div", { class: "columns" }, broker, more, drops));
+		const node = h("section", { class: "health", tabindex: 0, label: "Health" }, notice, h("div", { class: "counters" }, incoming.node, outgoing.node, sockets.node, latency.node), h("div", { class: "columns" }, broker, more, drops));
 
 		async function look() {
 			const first = !before;

@@ -45,6 +45,7 @@ for (const theme of ["dark", "light"]) {
     for (const key of VIEWS) {
       await view.go(key);
       await view.picture(`${key}-${theme}-narrow`);
+      await view.accessible(`${key}, ${theme}, narrow`);
       const wide = await view.page.evaluate(() => document.documentElement.scrollWidth > document.documentElement.clientWidth);
       assert.equal(wide, false, `${key} is wider than a narrow window`);
     }
