@@ -156,6 +156,7 @@ class Session {
 				title: "Log in again", note: "The view stays as it is.", account: this.names.get(this.me.account),
 				cancel: () => dialog.close(),
 				done: async (token, data) => {
+					if (this.ended || !dialog.open) return;
 					dialog.close();
 					if (data.account_id !== this.me.account) return enter(token);
 					keep(token);
@@ -171,7 +172,8 @@ class Session {
 	}
 
 	async leave() {
-		await this.rest.delete("token_auth").catch(() => {});
+		// A gateway that does not answer keeps nobody logged in here.
+		this.rest.delete("token_auth").catch(() => {});
 		this.end();
 		forget();
 		logIn();
@@ -190,7 +192,8 @@ class Session {
 	key(event) {
 		const typing = event.target.closest?.("input, textarea, select, [contenteditable]");
 		if (event.key === "Escape") {
-			if (typing && !typing.closest("dialog")) typing.blur();
+			if (document.querySelector("dialog[open]")) return false;
+			typing?.blur();
 			this.#open?.escape?.();
 			return false;
 		}
