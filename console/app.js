@@ -26,7 +26,7 @@ const VIEWS = [calls, conferences, faxes, presence, events, sockets, health];
 const MODELS = { calls: Calls, conferences: Conferences, faxes: Faxes, presence: Presence };
 
 /** Accounts that are subscribed to one by one when all are watched: a socket may send so many requests at once. */
-const MOST_ACCOUNTS = 20;
+const SOURCE_EVERY = 3, MOST_ACCOUNTS = 20;
 const ALL = { id: "*", name: "All accounts", realm: null };
 const TOKEN = "blackhole.token", ACCOUNT = "blackhole.account", WATCHED = "blackhole.watched", SHORTCUT_WITHIN = 1200;
 
@@ -36,7 +36,7 @@ let config = null, session = null;
 /** One log-in, from the token to the log-out. */
 class Session {
 	alerts = new Alerts();
-	#open = null; #title = ""; #feeds = []; #expected = 0; #relogin = null;
+	#open = null; #title = ""; #feeds = []; #expected = 0; #relogin = null; #ticks = 0; #sourceLost;
 
 	constructor(rest, me, accounts) {
 		Object.assign(this, { rest, me, accounts });
@@ -53,7 +53,10 @@ class Session {
 			leave: () => this.leave(),
 		});
 		rest.addEventListener("unauthorised", () => this.gateway.expire("token expired"));
-		this.gateway.addEventListener("state", ({ detail }) => this.shell.connection(detail));
+		this.gateway.addEventListener("state", ({ detail }) => {
+			this.shell.connection(detail);
+			if (detail.name === "connected") this.#lookAtSource();
+		});
 		this.gateway.addEventListener("back", ({ detail }) => this.back(detail));
 		this.gateway.addEventListener("badframe", ({ detail }) => this.shell.badFrame(detail));
 		this.gateway.addEventListener("refused", ({ detail }) => this.shell.say(`The gateway refused ${detail.binding}: ${detail.why}`, "bad"));
@@ -133,10 +136,24 @@ class Session {
 
 	tick() {
 		const now = Date.now();
+		if (++this.#ticks % SOURCE_EVERY === 0) this.#lookAtSource();
 		this.shell.tick(now);
 		this.alerts.title(this.#title, this.models.calls.summary(now).active);
 		for (const model of Object.values(this.models)) model.tick?.(now);
 		if (!document.hidden) this.#open?.tick?.(now);
+	}
+
+	/** Sockets stay open while the broker is away, but its events are lost. */
+	async #lookAtSource() {
+		if (this.gateway.state.name !== "connected") return;
+		const answer = await fetch("/readyz", { cache: "no-store" }).then((answer) => answer.json()).catch(() => null);
+		const lost = answer?.source?.lost;
+		if (lost === undefined || this.ended) return;
+		if (lost > this.#sourceLost) {
+			for (const model of Object.values(this.models)) model.stale?.(Date.now());
+			this.shell.say("The gateway lost its event source: what is marked unsure may have changed. See Health", "bad");
+		}
+		this.#sourceLost = lost;
 	}
 
 	/** What happened while the connection was away is unknown. */

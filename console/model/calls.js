@@ -153,7 +153,7 @@ export class Calls extends Model {
 		const bridge = name === "CHANNEL_BRIDGE";
 		const id = [data.other_leg_call_id, bridge && data.bridge_b_unique_id].find((value) => typeof value === "string" && value && value !== leg.id)?.slice(0, 400);
 		let other = id ? this.#legs.get(id) : undefined;
-		if (!other && id && bridge && !this.#past.has(id)) {
+		if (!other && id && bridge && !leg.ended && !this.#past.has(id)) {
 			other = this.#meet(id, name, data, now);
 			Object.assign(other, { known: false, start: now, account: leg.account, accountName: leg.accountName, direction: clean(data.other_leg_direction, 20) || "outbound",
 				caller: { name: clean(data.other_leg_caller_id_name), number: clean(data.other_leg_caller_id_number) }, callee: { name: "", number: clean(data.other_leg_destination_number) } });

@@ -27,7 +27,7 @@ export class Conferences extends Model {
 		const id = clean(data.conference_id), event = clean(data.event, 40);
 		if (!id || !event) return false;
 		let room = this.#all.get(id);
-		if (!room || room.ended) {
+		if (!room || room.ended || event === "conference-create") {
 			if (["conference-destroy", "del-member"].includes(event)) return false;
 			room = { id, account: clean(data.account_id ?? fields(data.custom_channel_vars).account_id, 40), since: now, known: event === "conference-create", locked: false, ended: 0, members: new Map() };
 			this.#all.delete(id);

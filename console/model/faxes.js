@@ -2,7 +2,7 @@
 
 import { Model, bound, clean, fields } from "./model.js";
 
-const MAX_FAXES = 1000;
+const MAX_FAXES = 1000, LATE = 10_000;
 
 /** Faxes: { id, direction, remote, name, pages, total, state, status, since, last, ended, failed, account, stale }. */
 export class Faxes extends Model {
@@ -15,7 +15,9 @@ export class Faxes extends Model {
 		const id = clean(data.job_id);
 		if (!id) return false;
 		const info = fields(data.fax_info), old = this.#all.get(id), number = (value) => (Number.isFinite(value) ? value : undefined);
-		const fax = old && !old.ended ? old : { id, since: now, pages: 0 };
+		// What is late opens nothing again.
+		if (old?.ended && now - old.ended < LATE) return false;
+		const fax = old && !old.ended ? old : { id, since: now, pages: 0, version: old?.version };
 		this.#all.set(id, fax);
 		bound(this.#all, MAX_FAXES);
 		fax.direction = clean(data.direction, 20) || fax.direction || "";

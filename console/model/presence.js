@@ -25,8 +25,10 @@ export class Presence extends Model {
 		this.#all.set(id, lamp);
 		bound(this.#all, MAX_LAMPS);
 		if (messages) lamp.waiting = data.messages_new;
-		else this.#dialog(lamp, clean(data.call_id), told, other(data, id), now);
-		lamp.stale = false;
+		else {
+			this.#dialog(lamp, clean(data.call_id), told, other(data, id), now);
+			lamp.stale = false;
+		}
 		return true;
 	}
 

@@ -189,7 +189,7 @@ export const view = {
 				row.cause && h("p", {}, row.cause),
 				row.mid && h("p", { class: "muted small" }, "First seen in the middle of its life: what was before is not known."),
 				row.stale && h("p", { class: "small" }, h("span", { class: "doubt" }, "unsure"), " The connection was away; it may have ended."),
-				(row.stale || row.mid) && row.state !== "ended" && h("p", {}, h("button", { class: "small", test: "call-remove", on: { click: () => { model.remove(row.id); hide(); } } }, "Remove from the board")),
+				row.state !== "ended" && h("p", {}, h("button", { class: "small", test: "call-remove", on: { click: () => { model.remove(row.id); hide(); } } }, "Remove from the board")),
 				row.legs.map((leg, index) => facts(leg, row, index)),
 				h("h3", {}, "Last events"),
 				events.length ? events.map(({ name, at, data }) => {

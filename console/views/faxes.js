@@ -47,6 +47,7 @@ export const view = {
 
 		const update = later(draw);
 		model.onchange.add(update);
+		gateway.addEventListener("state", update);
 		draw();
 		return {
 			node,
@@ -54,6 +55,7 @@ export const view = {
 			escape() { search.value = ""; draw(); },
 			close() {
 				model.onchange.delete(update);
+				gateway.removeEventListener("state", update);
 				update.stop();
 				table.close();
 			},

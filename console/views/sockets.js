@@ -60,6 +60,7 @@ export const view = {
 					if (!open || turn !== asked) return;
 				}
 			} catch (error) {
+				if (turn !== asked) return;
 				trouble = error.message;
 				pause = Math.max(EVERY, (error.retryAfter ?? 0) * 1000);
 			}

@@ -70,6 +70,7 @@ test("RabbitMQ is killed and comes back", async () => {
     await run(rabbitmq, ["start", node]);
     await view.one("health-broker", '[data-state="connected"]').waitFor();
     await view.go("calls");
+    await view.one("call-row", `[data-call="${before}"][data-stale]`).waitFor();
     const fresh = callId("fresh");
     await gateway.publish(channel("CHANNEL_CREATE", acme, fresh));
     await view.call(fresh, "ringing").waitFor();
