@@ -26,7 +26,9 @@ const VIEWS = [calls, conferences, faxes, presence, events, sockets, health];
 const MODELS = { calls: Calls, conferences: Conferences, faxes: Faxes, presence: Presence };
 
 /** Accounts that are subscribed to one by one when all are watched: a socket may send so many requests at once. */
-const SOURCE_EVERY = 3, MOST_ACCOUNTS = 20;
+const MOST_ACCOUNTS = 20;
+/** Seconds between two looks at the event source. */
+const SOURCE_EVERY = 3;
 const ALL = { id: "*", name: "All accounts", realm: null };
 const TOKEN = "blackhole.token", ACCOUNT = "blackhole.account", WATCHED = "blackhole.watched", SHORTCUT_WITHIN = 1200;
 

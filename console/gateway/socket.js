@@ -4,7 +4,7 @@ const KEEP_ALIVE = 25_000, ANSWER_WITHIN = 10_000, LONGEST = 15_000;
 
 /**
  * `state`: {name:"connecting", since?} | {name:"connected", since} | {name:"waiting", until, why, since} | {name:"expired", why} | {name:"closed"}.
- * Events: "state"; "back" ({away, since}: all is subscribed again); "badframe" ({text, why}); "refused" ({account, binding, why}); "frame" (each parsed frame).
+ * Events: "state"; "back" ({away, since}: all is subscribed again); "badframe" ({text, why}); "refused" ({account, binding, why}).
  */
 export class Gateway extends EventTarget {
 	#socket = null; #timer = 0; #beat = 0; #tries = 0; #lost = 0; #requests = 0; #waiting = new Map(); #subscriptions = new Map();
@@ -144,7 +144,6 @@ export class Gateway extends EventTarget {
 			why = error.message;
 		}
 		if (!frame || typeof frame !== "object" || Array.isArray(frame)) return this.#bad(text, why);
-		this.#tell("frame", frame);
 		if (frame.action === "event") return this.#deliver(frame);
 		const request = this.#waiting.get(frame.request_id);
 		if (frame.action !== "reply" || !request) return this.#bad(text, "neither an event nor an answer to a request");

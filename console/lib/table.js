@@ -47,9 +47,6 @@ export class Table {
 		this.#draw(now);
 	}
 
-	/** The key of the row that the keyboard is on. */
-	get active() { return this.#active; }
-
 	/** Puts the keyboard into the table. */
 	focus() { this.grid.focus(); }
 
